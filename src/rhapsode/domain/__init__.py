@@ -1,0 +1,1 @@
+"""What Rhapsode is about: frozen data and rules, standard library only, no input or output."""
