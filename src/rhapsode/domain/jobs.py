@@ -30,9 +30,7 @@ class JobState(StrEnum):
     EXPIRED = "expired"
 
 
-TERMINAL = frozenset(
-    {JobState.FINISHED, JobState.FAILED, JobState.CANCELED, JobState.EXPIRED}
-)
+TERMINAL = frozenset({JobState.FINISHED, JobState.FAILED, JobState.CANCELED, JobState.EXPIRED})
 
 
 class Change(StrEnum):

@@ -1,0 +1,143 @@
+"""Subtitle shaping: which words share a cue, and where its lines break."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from rhapsode.domain.transcripts import Segment
+
+CUSTOMARY_CHARS = 42
+CUSTOMARY_LINES = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Shaping:
+    """Limits of a cue; None sets no limit, and no limit at all makes one cue a segment.
+
+    `lines_per_cue` alone implies 42 characters a line; `chars_per_line` alone implies
+    two lines a cue: what subtitlers are used to. A single longer word is never cut.
+    """
+
+    chars_per_line: int | None = None
+    lines_per_cue: int | None = None
+    words_per_cue: int | None = None
+
+    @property
+    def width(self) -> int | None:
+        """Characters a line, with the customary value where only lines are limited."""
+        if self.chars_per_line is None and self.lines_per_cue is not None:
+            return CUSTOMARY_CHARS
+        return self.chars_per_line
+
+    @property
+    def height(self) -> int:
+        """Lines a cue; it only matters where there is a width."""
+        return self.lines_per_cue or CUSTOMARY_LINES
+
+    @property
+    def is_free(self) -> bool:
+        """Whether nothing is limited."""
+        return self.width is None and self.words_per_cue is None
+
+
+@dataclass(frozen=True, slots=True)
+class Cue:
+    """What is on the screen from `start` to `end` (seconds)."""
+
+    start: float
+    end: float
+    lines: tuple[str, ...]
+    speaker: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    """A word as the segment's text spells it; `glue` is what stands before it."""
+
+    start: float
+    end: float
+    glue: str
+    text: str
+
+
+def shape(segments: Iterable[Segment], shaping: Shaping) -> Iterator[Cue]:
+    """The cues of these segments under these limits; empty segments make none."""
+    for segment in segments:
+        if not segment.text.strip():
+            continue
+        if shaping.is_free:
+            yield Cue(segment.start, segment.end, (_one_line(segment.text),), segment.speaker)
+        else:
+            yield from _shaped(segment, shaping)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _shaped(segment: Segment, shaping: Shaping) -> Iterator[Cue]:
+    held: list[_Token] = []
+    for token in _tokens(segment):
+        if held and not _fits([*held, token], shaping):
+            yield _cue(held, shaping, segment.speaker)
+            held = []
+        held.append(token)
+    if held:
+        yield _cue(held, shaping, segment.speaker)
+
+
+def _fits(tokens: list[_Token], shaping: Shaping) -> bool:
+    if shaping.words_per_cue is not None and len(tokens) > shaping.words_per_cue:
+        return False
+    return shaping.width is None or len(_lines(tokens, shaping.width)) <= shaping.height
+
+
+def _cue(tokens: list[_Token], shaping: Shaping, speaker: str | None) -> Cue:
+    return Cue(tokens[0].start, tokens[-1].end, _lines(tokens, shaping.width), speaker)
+
+
+def _lines(tokens: list[_Token], width: int | None) -> tuple[str, ...]:
+    lines = [tokens[0].text]
+    for token in tokens[1:]:
+        joined = lines[-1] + token.glue + token.text
+        if width is not None and len(joined) > width:
+            lines.append(token.text)
+        else:
+            lines[-1] = joined
+    return tuple(lines)
+
+
+def _tokens(segment: Segment) -> list[_Token]:
+    return _timed(segment) or _interpolated(segment)
+
+
+def _timed(segment: Segment) -> list[_Token]:
+    """The segment's words, found again in its text so that its spacing is kept."""
+    text = _one_line(segment.text)
+    tokens: list[_Token] = []
+    at = 0
+    for word in segment.words:
+        found = text.find(word.text, at)
+        if found < 0 or not word.text or text[at:found].strip():
+            return []
+        tokens.append(_Token(word.start, word.end, text[at:found], word.text))
+        at = found + len(word.text)
+    return tokens if tokens and not text[at:].strip() else []
+
+
+def _interpolated(segment: Segment) -> list[_Token]:
+    """Words of a segment without word times, spread over it by their length.
+
+    A script that sets no spaces between words is cut by characters.
+    """
+    text = _one_line(segment.text)
+    pieces = text.split(" ")
+    glue = " " if len(pieces) > 1 or len(text) <= CUSTOMARY_CHARS else ""
+    pieces = pieces if glue else list(text)
+    pace = (segment.end - segment.start) / max(1, sum(map(len, pieces)))
+    tokens: list[_Token] = []
+    at = segment.start
+    for piece in pieces:
+        end = at + pace * len(piece)
+        tokens.append(_Token(round(at, 3), round(end, 3), glue, piece))
+        at = end
+    return tokens
