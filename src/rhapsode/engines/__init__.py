@@ -1,0 +1,1 @@
+"""Engines: plug-ins that each do one stage of the pipeline, and the pipeline itself."""
