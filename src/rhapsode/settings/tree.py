@@ -1,0 +1,307 @@
+"""The settings as one typed tree; every default and every meaning is here and nowhere else."""
+
+import re
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import unquote, urlsplit
+
+import platformdirs
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ByteSize,
+    ConfigDict,
+    Field,
+    Secret,
+    SecretStr,
+    model_validator,
+)
+
+from rhapsode.domain.errors import DomainError
+from rhapsode.domain.users import clean_email, ensure_password
+
+APP = "rhapsode"
+DATABASE_DRIVERS = {
+    "sqlite": "sqlite+aiosqlite",
+    "sqlite+aiosqlite": "sqlite+aiosqlite",
+    "postgres": "postgresql+asyncpg",
+    "postgresql": "postgresql+asyncpg",
+    "postgresql+asyncpg": "postgresql+asyncpg",
+}
+STORAGE_SCHEMES = ("file", "s3")
+_PASSWORD_IN_URL = re.compile(r"(?<=://)([^/@]*?):[^/]*@")
+
+
+class SecretUrl(Secret[str]):
+    """A URL that may carry a password, which is left out wherever the URL is shown."""
+
+    def _display(self) -> str:
+        return _PASSWORD_IN_URL.sub(r"\1:********@", self.get_secret_value())
+
+
+def _folder(path: Path) -> Path:
+    return path.expanduser().absolute()
+
+
+def _http_url(url: str) -> str:
+    if not re.match(r"https?://[^/\s]", url):
+        raise ValueError("should start with http:// or https:// and name a host")
+    return url.rstrip("/")
+
+
+def _network(text: str) -> str:
+    ip_network(text, strict=False)
+    return text
+
+
+def _email(text: str) -> str:
+    try:
+        return clean_email(text)
+    except DomainError as error:
+        raise ValueError(str(error)) from error
+
+
+def _password(secret: SecretStr) -> SecretStr:
+    try:
+        ensure_password(secret.get_secret_value())
+    except DomainError as error:
+        raise ValueError(str(error)) from error
+    return secret
+
+
+def _database_url(secret: SecretUrl) -> SecretUrl:
+    scheme, separator, _ = secret.get_secret_value().partition("://")
+    if not separator or scheme not in DATABASE_DRIVERS:
+        raise ValueError("should be sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME")
+    return secret
+
+
+def _storage_url(url: str) -> str:
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        return _folder(Path(url)).as_uri()
+    if scheme not in STORAGE_SCHEMES or not rest:
+        raise ValueError("should be a folder, file:///FOLDER or s3://BUCKET/PREFIX")
+    return url.rstrip("/")
+
+
+Folder = Annotated[Path, AfterValidator(_folder)]
+HttpUrl = Annotated[str, AfterValidator(_http_url)]
+Network = Annotated[str, AfterValidator(_network)]
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class Section(BaseModel):
+    """One part of the tree. An empty text means that an optional setting is not set."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_is_unset(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        return {key: _unset(cls, key) if value == "" else value for key, value in given.items()}
+
+
+def _unset(section: type[Section], key: str) -> str | None:
+    field = section.model_fields.get(key)
+    return None if field and field.default is None else ""
+
+
+class Server(Section):
+    """Where the server listens, and how the world reaches it."""
+
+    host: str = Field(
+        "127.0.0.1", description="Address to listen on; `0.0.0.0` for every network."
+    )
+    port: int = Field(
+        8080, ge=0, le=65535, description="Port to listen on; 0 takes a free one and prints it."
+    )
+    public_url: HttpUrl | None = Field(
+        None, description="The URL by which users reach the server, where a proxy changes it."
+    )
+    max_upload_bytes: ByteSize = Field(
+        ByteSize(64 * 1024**3),
+        gt=0,
+        description="Largest recording accepted: bytes, or with a unit as in `64GiB`.",
+    )
+    trusted_proxies: list[Network] = Field(
+        default_factory=list,
+        description="Addresses or networks of the proxies whose X-Forwarded-* headers count.",
+    )
+    secure_cookies: bool | Literal["auto"] = Field(
+        "auto",
+        description="Whether browsers may send the login over HTTPS only; "
+        "`auto` decides by the request's scheme.",
+    )
+
+
+class Database(Section):
+    """Where the rows are kept."""
+
+    url: Annotated[SecretUrl, AfterValidator(_database_url)] | None = Field(
+        None,
+        description="`sqlite:///PATH` or `postgresql://USER:PASSWORD@HOST/NAME`. "
+        "Without one: SQLite in `rhapsode.db` in the data folder.",
+    )
+    pool_size: int = Field(
+        10, ge=1, le=1000, description="Connections that one server process keeps at most."
+    )
+
+
+class Storage(Section):
+    """Where recordings and transcripts are kept."""
+
+    url: Annotated[str, AfterValidator(_storage_url)] | None = Field(
+        None,
+        description="A folder, or `s3://BUCKET/PREFIX`. "
+        "Without one: the folder `objects` in the data folder.",
+    )
+    endpoint: HttpUrl | None = Field(
+        None, description="The S3 server's URL, where it is not Amazon's."
+    )
+    region: str | None = Field(None, description="The S3 region.")
+    access_key_id: str | None = Field(None, description="The S3 access key's id.")
+    secret_access_key: SecretStr | None = Field(None, description="The S3 access key's secret.")
+    path_style: bool = Field(
+        True, description="Whether the bucket is named in the path instead of the host name."
+    )
+    allow_http: bool = Field(
+        False, description="Whether an S3 endpoint without TLS is acceptable."
+    )
+    presign_downloads: bool = Field(
+        False,
+        description="Whether runners fetch recordings from the store itself, by presigned URL.",
+    )
+
+    @model_validator(mode="after")
+    def _key_is_whole(self) -> "Storage":
+        if (self.access_key_id is None) != (self.secret_access_key is None):
+            raise ValueError("access_key_id and secret_access_key need each other")
+        return self
+
+
+class Admin(Section):
+    """The administrator that the first start makes."""
+
+    email: Annotated[str, AfterValidator(_email)] = Field(
+        "admin@localhost", description="The e-mail address to sign in with."
+    )
+    password: Annotated[SecretStr, AfterValidator(_password)] | None = Field(
+        None,
+        description="The password, 12 characters or more. "
+        "Without one, the first start makes one and prints it once.",
+    )
+
+
+class Queue(Section):
+    """How jobs reach runners, and how runners keep them."""
+
+    lease_seconds: Seconds = Field(
+        60.0, description="A runner that is silent for this long loses its job."
+    )
+    heartbeat_seconds: Seconds = Field(15.0, description="How often a runner reports.")
+    sweep_seconds: Seconds = Field(
+        10.0, description="How often the server looks for leases that lapsed."
+    )
+    max_attempts: int = Field(
+        3, ge=1, le=100, description="How often a job is tried before it counts as failed."
+    )
+    claim_wait_seconds_max: float = Field(
+        55.0, ge=0, le=600, description="How long a runner's claim may wait for a job to come."
+    )
+    abandoned_upload_seconds: Seconds = Field(
+        3600.0, description="An upload that stands still for this long is removed."
+    )
+
+    @model_validator(mode="after")
+    def _lease_outlives_heartbeat(self) -> "Queue":
+        if self.lease_seconds < 2 * self.heartbeat_seconds:
+            raise ValueError("lease_seconds should be at least twice heartbeat_seconds")
+        return self
+
+
+class EmbeddedRunner(Section):
+    """The runner that `rhapsode serve` starts beside the server."""
+
+    enabled: bool = Field(True, description="Whether `rhapsode serve` starts a runner.")
+    device: str = Field("auto", description="`auto`, `cpu`, `cuda` or `cuda:N`.")
+    compute_type: str | None = Field(
+        None, description="The engine's number format, as in `int8`; without one, it chooses."
+    )
+    threads: int | None = Field(
+        None, ge=1, description="CPU threads for the model; without one, the engine chooses."
+    )
+    drain_seconds: float = Field(
+        30.0, ge=0, description="At stop, how long a running job may take to finish."
+    )
+    models: list[str] = Field(
+        default_factory=list,
+        description="Models to fetch and load at start, as in `base` or `faster-whisper/base`.",
+    )
+
+
+class Models(Section):
+    """Where models are kept and come from."""
+
+    folder: Folder = Field(
+        default_factory=lambda: platformdirs.user_cache_path(APP) / "models",
+        description="Where models are kept. Without one: `models` in the user's cache folder.",
+    )
+    mirror_folder: Folder | None = Field(
+        None, description="A folder to copy models from, for machines without internet."
+    )
+    hub: bool = Field(True, description="Whether models may come from the model hub.")
+    registry: bool = Field(
+        True, description="Whether models may come from package registries that carry them."
+    )
+
+
+class Logging(Section):
+    """What is logged, and how."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="The least severe messages to log."
+    )
+    format: Literal["auto", "console", "json"] = Field(
+        "auto", description="`auto` is `console` on a terminal and `json` elsewhere."
+    )
+
+
+class Settings(Section):
+    """Everything that can be set. Frozen; made by `rhapsode.settings.load`."""
+
+    data: Folder = Field(
+        default_factory=lambda: platformdirs.user_data_path(APP),
+        description="The folder for everything that is kept. "
+        "Without one: `rhapsode` in the user's data folder (~/.local/share on Linux).",
+    )
+    server: Server = Field(default_factory=Server)
+    database: Database = Field(default_factory=Database)
+    storage: Storage = Field(default_factory=Storage)
+    admin: Admin = Field(default_factory=Admin)
+    queue: Queue = Field(default_factory=Queue)
+    runner: EmbeddedRunner = Field(default_factory=EmbeddedRunner)
+    models: Models = Field(default_factory=Models)
+    logging: Logging = Field(default_factory=Logging)
+
+    @property
+    def database_url(self) -> str:
+        """The database's URL for SQLAlchemy, with its asyncio driver and its password."""
+        if self.database.url is None:
+            return f"sqlite+aiosqlite:///{self.data / 'rhapsode.db'}"
+        scheme, _, rest = self.database.url.get_secret_value().partition("://")
+        return f"{DATABASE_DRIVERS[scheme]}://{rest}"
+
+    @property
+    def storage_url(self) -> str:
+        """`file:///FOLDER` or `s3://BUCKET/PREFIX`, without a slash at the end."""
+        return self.storage.url or (self.data / "objects").as_uri()
+
+    @property
+    def storage_folder(self) -> Path | None:
+        """The object store's folder, None where it is not a folder."""
+        parts = urlsplit(self.storage_url)
+        return Path(unquote(parts.path)) if parts.scheme == "file" else None
