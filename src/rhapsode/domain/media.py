@@ -86,7 +86,7 @@ class Media:
 
 def media_key(media_id: MediaId) -> str:
     """The object store's key of a media."""
-    return f"media/{media_id}/original"
+    return f"media/{media_id}"
 
 
 def clean_name(name: str | None) -> str:

@@ -1,0 +1,1 @@
+"""All queries, on SQLite and PostgreSQL alike."""

@@ -1,0 +1,163 @@
+"""Connections and transactions: one way to read, one way to write, on both databases."""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, event, text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from rhapsode.database.signals import Signal, Signals
+from rhapsode.domain.errors import Invalid, Limited, Unavailable
+
+BUSY_SECONDS = 30
+_WRITE = "rhapsode_write"
+
+
+@dataclass(slots=True)
+class Transaction:
+    """An open write transaction; its signals are emitted once it has been committed."""
+
+    connection: AsyncConnection
+    signals: list[Signal] = field(default_factory=list)
+
+    def signal(self, *signals: Signal) -> None:
+        """Tell these after the commit; nobody hears of what was rolled back."""
+        self.signals.extend(signals)
+
+
+class Database:
+    """A database and the signals that its commits raise."""
+
+    def __init__(self, engine: AsyncEngine, signals: Signals) -> None:
+        self.engine = engine
+        self.signals = signals
+        # SQLite has one writer at a time. Waiting for it here, in order, costs microseconds;
+        # waiting inside SQLite means sleeping and trying again.
+        self._writer: AbstractAsyncContextManager[Any] = (
+            asyncio.Lock() if self.is_sqlite else nullcontext()
+        )
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether this is SQLite; otherwise it is PostgreSQL."""
+        return self.engine.dialect.name == "sqlite"
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        """A connection with a consistent view, rolled back at the end."""
+        with _told_apart():
+            async with self.engine.connect() as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[Transaction]:
+        """A transaction: committed at the end, rolled back on any error."""
+        with _told_apart():
+            async with self._writer, self.engine.connect() as connection:
+                await connection.execution_options(**{_WRITE: True})
+                async with connection.begin():
+                    transaction = Transaction(connection)
+                    yield transaction
+        self.signals.emit(transaction.signals)
+
+    async def check(self) -> None:
+        """Unavailable unless the database answers."""
+        async with self.read() as connection:
+            await connection.execute(text("SELECT 1"))
+
+    async def close(self) -> None:
+        """Give back all connections."""
+        await self.engine.dispose()
+
+
+def open_database(url: str, *, pool_size: int = 10) -> Database:
+    """A database by URL: `sqlite:///path` or `postgresql://…`; Invalid for anything else.
+
+    Nothing is connected before the first use.
+    """
+    address = _with_driver(url)
+    if address.get_backend_name() == "sqlite":
+        engine = create_async_engine(
+            address,
+            connect_args={"timeout": BUSY_SECONDS},
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_timeout=BUSY_SECONDS,
+        )
+        _set_up_sqlite(engine)
+    else:
+        engine = create_async_engine(
+            address,
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_timeout=BUSY_SECONDS,
+            pool_pre_ping=True,
+            connect_args={"timeout": 10},
+        )
+    return Database(engine, Signals())
+
+
+def _with_driver(url: str) -> URL:
+    drivers = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
+    address = make_url(url)
+    driver = drivers.get(address.get_backend_name())
+    if driver is None:
+        raise Invalid(
+            "database_url",
+            f"'{address.get_backend_name()}' is not a database that Rhapsode knows.",
+            hint="Use sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME.",
+        )
+    return address.set(drivername=driver)
+
+
+def _set_up_sqlite(engine: AsyncEngine) -> None:
+    @event.listens_for(engine.sync_engine, "connect")
+    def pragmas(connection: Any, _record: object) -> None:
+        # The driver must not open transactions on its own: `begin` below does.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        # busy_timeout first: setting the journal mode itself may have to wait.
+        for pragma in (
+            f"busy_timeout = {BUSY_SECONDS * 1000}",
+            "journal_mode = WAL",
+            "synchronous = FULL",
+            "foreign_keys = ON",
+        ):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def begin(connection: Connection) -> None:
+        # A read that upgrades to a write fails at once under contention, busy_timeout or
+        # not; so who means to write says so from the start.
+        write = connection.get_execution_options().get(_WRITE, False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+
+class _told_apart:  # noqa: N801 (reads as a statement)
+    """Turns a database that does not answer, or is full, into an error for people."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, (OSError, PoolTimeout, OperationalError, InterfaceError)):
+            raise _reason(error) from error
+
+
+def _reason(error: Exception) -> Limited | Unavailable:
+    cause = error.orig if isinstance(error, DBAPIError) else None
+    if isinstance(cause, sqlite3.OperationalError) and "full" in str(cause):
+        return Limited("storage_full", "The disk that holds the database is full.")
+    return Unavailable(
+        "database_unavailable",
+        "The database does not answer.",
+        hint="Try again in a moment; the operator finds the reason in the server's log.",
+    )
