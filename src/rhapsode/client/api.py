@@ -1,0 +1,243 @@
+"""The API as a person's programs use it: media, jobs, transcripts, keys and users."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any, Self
+from uuid import UUID, uuid4
+
+import httpx
+
+from rhapsode.client.decode import decode
+from rhapsode.client.events import Event, events
+from rhapsode.client.http import TIMEOUT, Http, given
+from rhapsode.client.retry import with_retries
+from rhapsode.client.transfers import Report, download, file_body, ignore
+from rhapsode.client.views import JobPage, MediaPage, MediaView, NewSecret
+from rhapsode.domain.cues import Shaping
+from rhapsode.domain.formats import Format
+from rhapsode.domain.jobs import TERMINAL, Job, JobId, JobState
+from rhapsode.domain.media import MediaId
+from rhapsode.domain.users import User
+
+# The answer to an upload comes after the server has stored and probed it all.
+_UPLOAD_TIMEOUT = httpx.Timeout(TIMEOUT.connect, read=600, write=120)
+
+
+class Client:
+    """The server's API. Use it as an async context manager.
+
+    Every method raises the server's refusal as the matching domain error, and Unreachable
+    where there is no server. A POST that creates carries an idempotency key, so a
+    connection that breaks is tried again without making things twice.
+    """
+
+    def __init__(
+        self,
+        server: str,
+        secret: str | None = None,
+        *,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self.http = Http(server, secret, transport=transport)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.http.aclose()
+
+    # The server and who we are
+
+    async def me(self) -> User:
+        """The user whose key this is."""
+        return decode(User, await self._get("/api/me"))
+
+    async def options(self) -> dict[str, Any]:
+        """Engines, models, layouts, formats, defaults and limits of this server."""
+        return decode(dict[str, Any], await self._get("/api/options"))
+
+    async def ready(self) -> dict[str, Any]:
+        """The state of the server's parts; Unavailable where it is not ready."""
+        return decode(dict[str, Any], await self._get("/ready"))
+
+    # Media
+
+    async def upload(
+        self, path: Path, *, name: str | None = None, report: Report = ignore
+    ) -> MediaView:
+        """Store a file; `report` hears the bytes sent so far."""
+        size = await asyncio.to_thread(lambda: path.stat().st_size)
+        answer = await self.http.json(
+            "POST",
+            "/api/media",
+            params={"name": name or path.name},
+            content=file_body(path, report),
+            headers={"Content-Length": str(size), "Content-Type": "application/octet-stream"},
+            timeout=_UPLOAD_TIMEOUT,
+        )
+        return decode(MediaView, answer)
+
+    async def media(self, media_id: MediaId) -> MediaView:
+        """One recording."""
+        return decode(MediaView, await self._get(f"/api/media/{media_id}"))
+
+    async def media_page(
+        self,
+        *,
+        digest: str | None = None,
+        cursor: str | None = None,
+        limit: int | None = None,
+    ) -> MediaPage:
+        """Our recordings; with `digest` (SHA-256) those with exactly these bytes."""
+        query = given(digest=digest, cursor=cursor, limit=limit)
+        return decode(MediaPage, await self._get("/api/media", params=query))
+
+    async def download_media(
+        self, media: MediaView, target: Path, *, report: Report = ignore
+    ) -> None:
+        """Bring a recording to the file `target`, checked against its digest."""
+        path = f"/api/media/{media.id}/content?download=1"
+        await download(self.http, path, target, digest=media.digest, report=report)
+
+    async def delete_media(self, media_id: MediaId) -> None:
+        """Delete a recording; Conflict while a job needs it."""
+        await self._delete(f"/api/media/{media_id}")
+
+    # Jobs
+
+    async def submit(self, media_id: MediaId, spec: Mapping[str, Any] | None = None) -> Job:
+        """Ask for a transcript; what `spec` leaves out takes the server's defaults."""
+        body = {"input": {"media_id": str(media_id)}, "spec": dict(spec or {})}
+        return decode(Job, await self._create("/api/jobs", body))
+
+    async def job(self, job_id: JobId) -> Job:
+        """One job as it stands."""
+        return decode(Job, await self._get(f"/api/jobs/{job_id}"))
+
+    async def job_page(
+        self,
+        *,
+        states: Iterable[JobState] = (),
+        search: str | None = None,
+        cursor: str | None = None,
+        limit: int | None = None,
+    ) -> JobPage:
+        """Our jobs, newest first, at most 200 a page."""
+        query = {
+            **given(search=search, cursor=cursor, limit=limit),
+            "state": [state.value for state in states],
+        }
+        return decode(JobPage, await self._get("/api/jobs", params=query))
+
+    async def cancel(self, job_id: JobId) -> Job:
+        """Call a job off."""
+        return decode(Job, await self._post(f"/api/jobs/{job_id}/cancel"))
+
+    async def retry(self, job_id: JobId) -> Job:
+        """Queue a job again that failed or was canceled."""
+        return decode(Job, await self._post(f"/api/jobs/{job_id}/retry"))
+
+    async def delete_job(self, job_id: JobId, *, keep_media: bool = False) -> None:
+        """Delete a job, its transcript and, unless kept, its recording."""
+        query = {"keep_media": str(keep_media).lower()}
+        await self._delete(f"/api/jobs/{job_id}", params=query)
+
+    async def transcript(
+        self, job_id: JobId, kind: Format = Format.JSON, shaping: Shaping | None = None
+    ) -> str:
+        """The transcript in a text format; Conflict before the job is finished."""
+        limits = shaping or Shaping()
+        query = given(
+            format=kind.value,
+            chars_per_line=limits.chars_per_line,
+            lines_per_cue=limits.lines_per_cue,
+            words_per_cue=limits.words_per_cue,
+        )
+        path = f"/api/jobs/{job_id}/transcript"
+        return (await self.http.bytes("GET", path, params=query)).decode()
+
+    def events(self, *, tries: int | None = None) -> AsyncGenerator[Event, None]:
+        """What happens to all our jobs; read the list anew after a RECONNECTED event."""
+        return events(self.http, "/api/events", tries=tries)
+
+    async def follow(
+        self, job_id: JobId, *, tries: int | None = None
+    ) -> AsyncGenerator[Job, None]:
+        """The job now and at each change, until it has ended."""
+        path = f"/api/jobs/{job_id}/events"
+        async with aclosing(events(self.http, path, tries=tries)) as arriving:
+            async for name, data in arriving:
+                if name != "job":
+                    continue
+                job = decode(Job, data)
+                yield job
+                if job.state in TERMINAL:
+                    return
+
+    # Administration
+
+    async def runners(self) -> list[dict[str, Any]]:
+        """Every runner, with `online` and the `job_id` that it works on."""
+        return await self._items("/api/runners")
+
+    async def keys(self) -> list[dict[str, Any]]:
+        """Our API keys, without their secrets."""
+        return await self._items("/api/keys")
+
+    async def create_key(self, name: str) -> NewSecret:
+        """A new API key of ours."""
+        return decode(NewSecret, await self._create("/api/keys", {"name": name}))
+
+    async def delete_key(self, key_id: UUID) -> None:
+        """Make an API key void."""
+        await self._delete(f"/api/keys/{key_id}")
+
+    async def runner_tokens(self) -> list[dict[str, Any]]:
+        """The runner tokens, without their secrets."""
+        return await self._items("/api/runner-tokens")
+
+    async def create_runner_token(self, name: str) -> NewSecret:
+        """A new runner token."""
+        return decode(NewSecret, await self._create("/api/runner-tokens", {"name": name}))
+
+    async def delete_runner_token(self, token_id: UUID) -> None:
+        """Make a runner token void."""
+        await self._delete(f"/api/runner-tokens/{token_id}")
+
+    async def users(self) -> list[dict[str, Any]]:
+        """Every account."""
+        return await self._items("/api/users")
+
+    async def create_user(
+        self, email: str, role: str, password: str | None = None
+    ) -> dict[str, Any]:
+        """A new account, with its `password` where the server made it up."""
+        body = given(email=email, role=role, password=password)
+        return decode(dict[str, Any], await self._create("/api/users", body))
+
+    async def delete_user(self, user_id: UUID) -> None:
+        """Delete an account and all that is its."""
+        await self._delete(f"/api/users/{user_id}")
+
+    # How each kind of request is made
+
+    async def _get(self, path: str, **options: Any) -> Any:
+        return await self.http.json("GET", path, **options)
+
+    async def _items(self, path: str) -> list[dict[str, Any]]:
+        answer = await self._get(path)
+        return decode(list[dict[str, Any]], answer["items"])
+
+    async def _post(self, path: str) -> Any:
+        return await self.http.json("POST", path)
+
+    async def _create(self, path: str, body: Mapping[str, Any]) -> Any:
+        headers = {"Idempotency-Key": str(uuid4())}
+        return await with_retries(
+            lambda: self.http.json("POST", path, json=dict(body), headers=headers)
+        )
+
+    async def _delete(self, path: str, **options: Any) -> None:
+        await with_retries(lambda: self.http.bytes("DELETE", path, **options))

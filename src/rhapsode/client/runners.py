@@ -1,0 +1,95 @@
+"""The runner's side of the runner protocol."""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from rhapsode.client.decode import decode, encode
+from rhapsode.client.http import TIMEOUT, Http
+from rhapsode.client.transfers import Report, download, file_body, ignore
+from rhapsode.domain.jobs import JobError, Progress, RunnerId
+from rhapsode.domain.runners import Assignment, Capabilities, Registration, Verdict
+
+_BEAT_SECONDS = 10.0
+"""A heartbeat that takes longer had better be sent anew, on another connection."""
+
+
+class RunnerApi:
+    """What a runner asks of its server; nothing here tries again by itself."""
+
+    def __init__(self, http: Http) -> None:
+        self._http = http
+
+    async def register(
+        self, name: str, version: str, capabilities: Capabilities
+    ) -> Registration:
+        """Say who we are and what we can do; Denied where the token is refused."""
+        body = {"name": name, "version": version, "capabilities": encode(capabilities)}
+        answer = await self._http.json("POST", "/api/runners/register", json=body)
+        return decode(Registration, answer)
+
+    async def claim(self, runner_id: RunnerId, wait_seconds: float) -> Assignment | None:
+        """The next fitting job, None where none came within the wait.
+
+        NotFound where the server does not know this runner (any more).
+        """
+        timeout = httpx.Timeout(TIMEOUT.connect, read=wait_seconds + 15)
+        answer = await self._http.json(
+            "POST",
+            f"/api/runners/{runner_id}/claim",
+            json={"wait_seconds": wait_seconds},
+            timeout=timeout,
+        )
+        return None if answer is None else decode(Assignment, answer)
+
+    def lease(self, runner_id: RunnerId, assignment: Assignment) -> "Lease":
+        """The calls about one run of one job."""
+        path = f"/api/runners/{runner_id}/leases/{assignment.job_id}/{assignment.attempt}"
+        return Lease(self._http, path)
+
+
+class Lease:
+    """One run of one job, seen from its runner. Conflict (`lease_lost`): drop the work."""
+
+    def __init__(self, http: Http, path: str) -> None:
+        self._http = http
+        self._path = path
+
+    async def heartbeat(self, progress: Progress | None) -> Verdict:
+        """Renew the lease and learn whether to go on."""
+        body = {"progress": None if progress is None else encode(progress)}
+        answer = await self._post("heartbeat", body, timeout=httpx.Timeout(_BEAT_SECONDS))
+        return Verdict(answer["verdict"])
+
+    async def fetch_media(self, target: Path, digest: str, report: Report = ignore) -> None:
+        """Bring the recording to `target`, however often the connection breaks."""
+        path = f"{self._path}/media"
+        await download(self._http, path, target, digest=digest, report=report, tries=None)
+
+    async def send_result(self, document: Path) -> None:
+        """Hand in the result, a JSON file of `transcript` and `warnings`; safe to repeat."""
+        size = await asyncio.to_thread(lambda: document.stat().st_size)
+        headers = {"Content-Type": "application/json", "Content-Length": str(size)}
+        await self._http.bytes(
+            "PUT", f"{self._path}/result", content=file_body(document), headers=headers
+        )
+
+    async def fail(self, error: JobError, *, permanent: bool) -> None:
+        """Say that this run failed; only a permanent failure spares the other attempts."""
+        body = {"code": error.code, "message": error.message, "permanent": permanent}
+        await self._post("failure", body)
+
+    async def give_back(self) -> None:
+        """Return the job to the queue, untouched."""
+        await self._post("give-back", None)
+
+    async def _post(self, name: str, body: object, **options: Any) -> Any:
+        return await self._http.json("POST", f"{self._path}/{name}", json=body, **options)
+
+
+def result_document(transcript: dict[str, Any], warnings: Sequence[str]) -> dict[str, Any]:
+    """What `Lease.send_result` expects in the file."""
+    return {"transcript": transcript, "warnings": list(warnings)}

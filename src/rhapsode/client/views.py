@@ -1,0 +1,49 @@
+"""What the API shows where that is not exactly a domain object."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from rhapsode.domain.jobs import Job
+from rhapsode.domain.media import MediaId, MediaProbe, MediaState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaView:
+    """A stored recording as the API shows it to its owner; duration in seconds."""
+
+    id: MediaId
+    name: str
+    state: MediaState
+    size: int
+    digest: str | None
+    media_type: str | None = None
+    duration: float | None = None
+    created_at: datetime
+    probe: MediaProbe | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobPage:
+    """Some jobs, newest first, and the cursor of the next page (None: that was all)."""
+
+    items: tuple[Job, ...]
+    next: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaPage:
+    """Some media, newest first, and the cursor of the next page (None: that was all)."""
+
+    items: tuple[MediaView, ...]
+    next: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewSecret:
+    """A key or token just made; its secret is shown this once."""
+
+    id: UUID
+    name: str
+    created_at: datetime
+    secret: str
