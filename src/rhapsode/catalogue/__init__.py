@@ -1,1 +1,1 @@
-"""The model catalogue: which models there are, where they come from, and where they are kept."""
+"""The model catalogue: which models there are, where they come from, where they are kept."""

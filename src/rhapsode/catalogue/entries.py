@@ -18,12 +18,13 @@ from rhapsode.catalogue.kinds import (
 
 FASTER_WHISPER = "faster-whisper"
 
-WHISPER_LANGUAGES = tuple(
-    "af am ar as az ba be bg bn bo br bs ca cs cy da de el en es et eu fa fi fo fr gl gu ha haw "
-    "he hi hr ht hu hy id is it ja jw ka kk km kn ko la lb ln lo lt lv mg mi mk ml mn mr ms mt "
-    "my ne nl nn no oc pa pl ps pt ro ru sa sd si sk sl sn so sq sr su sv sw ta te tg th tk tl "
-    "tr tt uk ur uz vi yi yo zh".split()
+_CODES = (
+    "af am ar as az ba be bg bn bo br bs ca cs cy da de el en es et eu fa fi fo fr gl gu ha "
+    "haw he hi hr ht hu hy id is it ja jw ka kk km kn ko la lb ln lo lt lv mg mi mk ml mn "
+    "mr ms mt my ne nl nn no oc pa pl ps pt ro ru sa sd si sk sl sn so sq sr su sv sw ta te "
+    "tg th tk tl tr tt uk ur uz vi yi yo zh"
 )
+WHISPER_LANGUAGES = tuple(_CODES.split())
 """The languages of every multilingual Whisper model; the third large one adds Cantonese."""
 
 _WITH_CANTONESE = tuple(sorted([*WHISPER_LANGUAGES, "yue"]))

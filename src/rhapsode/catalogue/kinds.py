@@ -94,6 +94,7 @@ class Model(Entry):
 
     @property
     def folder(self) -> str:
+        """By engine, since engines name their models alike."""
         return f"{self.engine}/{self.name}"
 
     @property
@@ -114,6 +115,7 @@ class Sample(Entry):
 
     @property
     def folder(self) -> str:
+        """Beside the engines' folders."""
         return f"samples/{self.name}"
 
 

@@ -1,0 +1,98 @@
+"""What an engine is to the rest of the product: no library's types appear here."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rhapsode.domain.transcripts import Segment
+
+SAMPLE_RATE = 16_000
+"""Samples a second of all audio that engines see."""
+
+Samples = NDArray[np.float32]
+"""Mono audio at SAMPLE_RATE, full scale at ±1."""
+
+Canceling = Callable[[], bool]
+"""Answers whether the work is called off; asked several times a second."""
+
+
+class Canceled(Exception):
+    """The work was called off while it ran. Not an error: nobody waits for the result."""
+
+
+@dataclass(frozen=True, slots=True)
+class TranscribeOptions:
+    """How to transcribe: `language` is a code, or None to let the engine detect it."""
+
+    language: str | None = None
+    word_times: bool = True
+    prompt: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LanguageGuess:
+    """The language that was heard, and how sure the engine is (0 to 1)."""
+
+    language: str
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class LoadSettings:
+    """How to load a model; `auto` and None leave the choice to the engine.
+
+    `device` is `auto`, `cpu` or `cuda`; `compute_type` is a name of the engine's own.
+    """
+
+    device: str = "auto"
+    compute_type: str = "auto"
+    threads: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Availability:
+    """Whether an engine can be loaded here, and its version or what it lacks."""
+
+    available: bool
+    detail: str
+
+
+class Transcriber(Protocol):
+    """A loaded model. One call at a time; a second one waits for the first."""
+
+    def detect_language(self, samples: Samples) -> LanguageGuess:
+        """The language spoken in these samples, judged by at most the first minutes."""
+        ...
+
+    def transcribe(
+        self, samples: Samples, options: TranscribeOptions, canceled: Canceling
+    ) -> Iterator[Segment]:
+        """The segments as they come, times relative to the first sample.
+
+        Raises Canceled within 2 s of `canceled` becoming true, Invalid
+        (`unsupported_language`) where the model lacks the language, and Unavailable
+        (`engine_failed`) where the library gives up.
+        """
+        ...
+
+    def close(self) -> None:
+        """Frees the model; it must not be used afterwards."""
+        ...
+
+
+class Engine(Protocol):
+    """The value of an entry point of the group `rhapsode.engines`."""
+
+    name: str
+
+    def probe(self) -> Availability:
+        """Looks for the library without importing it: some imports can kill a process."""
+        ...
+
+    def load(self, model: Path, settings: LoadSettings) -> Transcriber:
+        """Loads the model in that folder; Unavailable (`model_unloadable`) where it fails."""
+        ...
