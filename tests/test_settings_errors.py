@@ -32,8 +32,8 @@ CASES = {
     "a wrong type": (
         "server:\n  port: many\n",
         (
-            "config.yml:2: server.port: should be a valid integer, unable to parse string as an "
-            "integer; it is 'many'."
+            "config.yml:2: server.port: should be a valid integer, unable to parse string as "
+            "an integer; it is 'many'."
         ),
     ),
     "out of range": (
@@ -50,8 +50,8 @@ CASES = {
     "an item of a list": (
         "server:\n  trusted_proxies:\n    - 10.0.0.0/8\n    - proxy\n",
         (
-            "config.yml:4: server.trusted_proxies.1: 'proxy' does not appear to be an IPv4 or IPv6 "
-            "network; it is 'proxy'."
+            "config.yml:4: server.trusted_proxies.1: 'proxy' does not appear to be an IPv4 "
+            "or IPv6 network; it is 'proxy'."
         ),
     ),
     "a value where a section belongs": (
@@ -150,8 +150,8 @@ ENVIRONMENT = {
     "a missing file": (
         {"RHAPSODE_ADMIN__PASSWORD_FILE": "/nowhere/pw"},
         (
-            "RHAPSODE_ADMIN__PASSWORD_FILE: admin.password_file: the file /nowhere/pw cannot be "
-            "read: No such file or directory."
+            "RHAPSODE_ADMIN__PASSWORD_FILE: admin.password_file: the file /nowhere/pw cannot "
+            "be read: No such file or directory."
         ),
     ),
     "a missing folder of secrets": (
