@@ -325,6 +325,12 @@ def _lapsed(now: datetime, limit: int) -> ColumnElement[bool]:
     return and_(jobs.c.id.in_(batch), jobs.c.state == "running", jobs.c.lease_expires_at < now)
 
 
+async def has_lapsed(connection: AsyncConnection, now: datetime) -> bool:
+    """Whether any lease has expired."""
+    query = select(jobs.c.id).where(jobs.c.state == "running", jobs.c.lease_expires_at < now)
+    return (await connection.execute(query.limit(1))).first() is not None
+
+
 async def requeue_lapsed(connection: AsyncConnection, now: datetime, limit: int) -> list[Job]:
     """Return jobs whose lease lapsed to the queue, where attempts are left."""
     statement = (

@@ -133,6 +133,15 @@ async def mark_abandoned(connection: AsyncConnection, since: datetime, now: date
     return (await connection.execute(statement)).rowcount
 
 
+async def has_unsettled(connection: AsyncConnection, since: datetime) -> bool:
+    """Whether an upload is abandoned since then, or a removal unfinished."""
+    query = select(media.c.id).where(
+        media.c.state != MediaState.READY,
+        (media.c.state == MediaState.DELETING) | (media.c.touched_at < since),
+    )
+    return (await connection.execute(query.limit(1))).first() is not None
+
+
 async def deleting(connection: AsyncConnection, limit: int) -> list[MediaId]:
     """Media whose object has to go."""
     query = select(media.c.id).where(media.c.state == MediaState.DELETING).limit(limit)

@@ -1,0 +1,1 @@
+"""One function per thing that the product does, one write transaction each."""

@@ -1,0 +1,76 @@
+"""What every service function works on, and the numbers that it keeps to."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+from uuid import UUID
+
+from uuid_utils.compat import uuid7
+
+from rhapsode.database.engine import Database
+from rhapsode.domain.media import MediaProbe
+from rhapsode.services.waiting import ClaimQueue
+from rhapsode.storage.objects import ObjectStore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """The rhythm and the limits of the service; times in seconds, sizes in bytes."""
+
+    lease_seconds: float = 60.0
+    heartbeat_seconds: float = 15.0
+    sweep_seconds: float = 10.0
+    claim_wait_seconds: float = 55.0
+    online_seconds: float = 90.0
+    abandoned_upload_seconds: float = 3600.0
+    login_seconds: float = 14 * 86400.0
+    max_attempts: int = 3
+    max_upload_bytes: int = 64 * 1024**3
+    presign_downloads: bool = False
+
+
+class Recorder(Protocol):
+    """Counts what happens, for the operator's metrics."""
+
+    def job_changed(self, change: str) -> None:
+        """One job went through this change."""
+
+    def job_claimed(self, waited_seconds: float) -> None:
+        """A job left the queue after this long."""
+
+    def job_finished(self, run_seconds: float, audio_seconds: float) -> None:
+        """A job ended well: how long it ran, and how much speech it was."""
+
+    def bytes_received(self, size: int) -> None:
+        """A recording of this size was stored."""
+
+
+Probe = Callable[[str], Awaitable[MediaProbe]]
+"""Looks into a stored object by key; Invalid where it is not a recording."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """The application's parts, as the services need them."""
+
+    database: Database
+    store: ObjectStore
+    probe: Probe
+    claims: ClaimQueue
+    recorder: Recorder
+    rules: Rules = Rules()
+
+    def lease_end(self) -> datetime:
+        """When a lease that is granted or renewed now will lapse."""
+        return now() + timedelta(seconds=self.rules.lease_seconds)
+
+
+def now() -> datetime:
+    """The time, aware and in UTC."""
+    return datetime.now(UTC)
+
+
+def new_id() -> UUID:
+    """A UUIDv7: later ids sort after earlier ones."""
+    return uuid7()

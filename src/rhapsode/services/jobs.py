@@ -1,0 +1,187 @@
+"""Jobs: asked for, looked at, canceled, retried, deleted."""
+
+from uuid import UUID
+
+from rhapsode.database import jobs as table
+from rhapsode.database import media as media_table
+from rhapsode.database import transcripts as transcripts_table
+from rhapsode.database.jobs import JobFilter
+from rhapsode.database.signals import Signal, Topic
+from rhapsode.domain.errors import Conflict, NotFound
+from rhapsode.domain.jobs import (
+    TERMINAL,
+    Change,
+    Job,
+    JobId,
+    JobSpec,
+    JobState,
+    ensure_allowed,
+)
+from rhapsode.domain.media import Media, MediaId
+from rhapsode.domain.transcripts import Transcript
+from rhapsode.domain.users import User, UserId
+from rhapsode.services import idempotency, offers
+from rhapsode.services import media as media_service
+from rhapsode.services.context import Context, new_id, now
+from rhapsode.services.idempotency import Once
+
+
+def changed(job: Job) -> Signal:
+    """Tells that a job is not what it was."""
+    return Signal(Topic.JOB_CHANGED, str(job.id), str(job.user_id))
+
+
+def queued(job: Job) -> Signal:
+    """Tells that a job is free to claim."""
+    return Signal(Topic.JOB_QUEUED, str(job.id), str(job.user_id), job.spec.requirement)
+
+
+def not_found() -> NotFound:
+    """There is no such job, or the asker may not know of it."""
+    return NotFound("job_not_found", "There is no such job.")
+
+
+async def create(
+    context: Context,
+    user: User,
+    media_id: MediaId,
+    spec: JobSpec,
+    *,
+    request: Once | None = None,
+) -> Job:
+    """Queue a job for one of the user's media; Invalid where nothing could do it."""
+
+    async def make() -> Job:
+        await offers.ensure_possible(context, spec)
+        return await _create(context, user, media_id, spec, request)
+
+    async def recall(job_id: UUID) -> Job:
+        return await get(context, user, JobId(job_id))
+
+    return await idempotency.create_once(context, request, make, recall)
+
+
+async def _create(
+    context: Context, user: User, media_id: MediaId, spec: JobSpec, request: Once | None
+) -> Job:
+    async with context.database.write() as transaction:
+        media = await media_table.lock(transaction.connection, media_id)
+        if media is None or media.user_id != user.id:
+            raise media_service.not_found()
+        job = _new_job(context, user.id, media, spec)
+        await table.insert(transaction.connection, job)
+        await idempotency.record(transaction, request, job.id)
+        transaction.signal(queued(job), changed(job))
+    context.recorder.job_changed("create")
+    return job
+
+
+def _new_job(context: Context, user_id: UserId, media: Media, spec: JobSpec) -> Job:
+    return Job(
+        id=JobId(new_id()),
+        user_id=user_id,
+        media_id=media.id,
+        name=media.name,
+        spec=spec,
+        state=JobState.QUEUED,
+        attempt=1,
+        max_attempts=context.rules.max_attempts,
+        created_at=now(),
+        duration=media.duration,
+    )
+
+
+async def get(context: Context, user: User, job_id: JobId) -> Job:
+    """One of a user's jobs; NotFound if it is not theirs."""
+    async with context.database.read() as connection:
+        job = await table.get(connection, job_id, user.id)
+    if job is None:
+        raise not_found()
+    return job
+
+
+async def page(context: Context, wanted: JobFilter, limit: int) -> list[Job]:
+    """The newest jobs that fit, at most `limit`."""
+    async with context.database.read() as connection:
+        return await table.page(connection, wanted, limit)
+
+
+async def transcript(context: Context, user: User, job_id: JobId) -> tuple[Job, Transcript]:
+    """A finished job and its transcript; Conflict while there is none."""
+    async with context.database.read() as connection:
+        job = await table.get(connection, job_id, user.id)
+        found = await transcripts_table.get(connection, job_id) if job else None
+    if job is None:
+        raise not_found()
+    if found is None or job.state not in {JobState.FINISHED, JobState.DELIVERING}:
+        raise Conflict(
+            "transcript_not_ready",
+            f"The job is {job.state}: there is no transcript"
+            f"{' any more to come' if job.state in TERMINAL else ' yet'}.",
+        )
+    return job, found
+
+
+async def cancel(context: Context, user: User, job_id: JobId) -> Job:
+    """Call a job off. Whatever its runner reports from now on is refused."""
+    async with context.database.write() as transaction:
+        job = await table.get(transaction.connection, job_id, user.id)
+        if job is None:
+            raise not_found()
+        canceled = await table.cancel(transaction.connection, job_id, now())
+        if canceled is None:
+            raise _refusal(job, Change.CANCEL)
+        transaction.signal(changed(canceled))
+    context.recorder.job_changed(Change.CANCEL)
+    return canceled
+
+
+async def retry(context: Context, user: User, job_id: JobId) -> Job:
+    """Queue a job again that failed, expired or was canceled, with fresh attempts."""
+    async with context.database.write() as transaction:
+        job = await table.get(transaction.connection, job_id, user.id)
+        if job is None:
+            raise not_found()
+        if job.media_id is None:
+            raise Conflict(
+                "media_deleted",
+                "The recording of this job was deleted.",
+                hint="Upload it again and make a new job.",
+            )
+        again = await table.retry(transaction.connection, job_id, context.rules.max_attempts)
+        if again is None:
+            raise _refusal(job, Change.RETRY)
+        transaction.signal(queued(again), changed(again))
+    context.recorder.job_changed(Change.RETRY)
+    return again
+
+
+def _refusal(job: Job, change: Change) -> Conflict:
+    """Why the compare-and-set did not apply."""
+    try:
+        ensure_allowed(job.state, change)
+    except Conflict as conflict:
+        return conflict
+    return Conflict("job_state", "The job changed in this very moment; look again.")
+
+
+async def delete(context: Context, user: User, job_id: JobId, *, keep_media: bool) -> None:
+    """Remove a job and its transcript, and its recording if no other job uses it.
+
+    A job that runs is thereby canceled: its runner finds the lease gone.
+    """
+    async with context.database.write() as transaction:
+        job = await table.get(transaction.connection, job_id, user.id)
+        if job is None:
+            raise not_found()
+        if job.media_id is not None:  # before the job: two deletes must not wait crosswise
+            await media_table.lock(transaction.connection, job.media_id)
+        await table.delete(transaction.connection, job_id)
+        orphan = None if keep_media or job.media_id is None else job.media_id
+        if orphan and await table.uses_media(transaction.connection, orphan):
+            orphan = None
+        if orphan:
+            await media_table.mark_deleting(transaction.connection, orphan, now())
+        transaction.signal(Signal(Topic.JOB_DELETED, str(job_id), str(user.id)))
+    if orphan:
+        await media_service.purge(context, orphan)

@@ -1,0 +1,222 @@
+"""Media: received, looked into, handed out, removed.
+
+A row precedes its object and outlives it, so that whatever is killed in between is known:
+receiving → (object stored) → ready → deleting → (object gone) → row gone.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+import structlog
+
+from rhapsode.database import jobs as jobs_table
+from rhapsode.database import media as table
+from rhapsode.domain.errors import Conflict, DomainError, Invalid, Limited, NotFound
+from rhapsode.domain.media import Media, MediaId, MediaProbe, MediaState, clean_name, media_key
+from rhapsode.domain.users import User
+from rhapsode.services import idempotency
+from rhapsode.services.context import Context, new_id, now
+from rhapsode.services.idempotency import Once
+from rhapsode.storage.objects import Stored
+
+log = structlog.get_logger(__name__)
+
+_TOUCH_SHARE = 0.1
+"""How often an upload says that it is alive, as a share of when it counts as abandoned."""
+
+_PURGE_BATCH = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A recording on its way in; `size` is what the client announced, if it did."""
+
+    name: str | None
+    size: int | None
+    chunks: AsyncIterator[bytes]
+
+
+async def receive(
+    context: Context, user: User, incoming: Incoming, *, request: Once | None = None
+) -> Media:
+    """Store a recording and look into it; what cannot be used leaves nothing behind."""
+    _ensure_welcome(context, incoming.size)
+
+    async def create() -> Media:
+        return await _receive(context, user, incoming, request)
+
+    async def recall(media_id: UUID) -> Media:
+        return await get(context, user, MediaId(media_id))
+
+    return await idempotency.create_once(context, request, create, recall)
+
+
+def _ensure_welcome(context: Context, size: int | None) -> None:
+    limit = context.rules.max_upload_bytes
+    if size is not None and size > limit:
+        raise _too_large(limit)
+    context.store.ensure_room(size or 0)
+
+
+def _too_large(limit: int) -> Limited:
+    return Limited(
+        "media_too_large",
+        f"The recording is larger than the {limit} bytes that this server accepts.",
+    )
+
+
+async def _receive(
+    context: Context, user: User, incoming: Incoming, request: Once | None
+) -> Media:
+    item = Media(
+        id=MediaId(new_id()),
+        user_id=user.id,
+        name=clean_name(incoming.name),
+        state=MediaState.RECEIVING,
+        size=0,
+        created_at=now(),
+    )
+    async with context.database.write() as transaction:
+        await table.insert(transaction.connection, item)
+    try:
+        return await _fill(context, item, incoming.chunks, request)
+    except BaseException:
+        # Also when the client or the server goes away: shielded, since a cancelled task
+        # could not await anything else. If even this fails, the sweeper does it.
+        with contextlib.suppress(Exception):
+            await asyncio.shield(_discard(context, item.id))
+        raise
+
+
+async def _fill(
+    context: Context, item: Media, chunks: AsyncIterator[bytes], request: Once | None
+) -> Media:
+    limited = _limited(chunks, context.rules.max_upload_bytes)
+    async with _kept_alive(context, item.id):
+        stored = await context.store.put(item.key, limited)
+        probe = await _looked_into(context, item, stored)
+    async with context.database.write() as transaction:
+        ready = await table.settle(
+            transaction.connection,
+            item.id,
+            size=stored.size,
+            digest=stored.digest,
+            probe=probe,
+            now=now(),
+        )
+        if ready is None:
+            raise Conflict("media_given_up", "The upload took too long and was given up.")
+        await idempotency.record(transaction, request, item.id)
+    context.recorder.bytes_received(stored.size)
+    return ready
+
+
+async def _looked_into(context: Context, item: Media, stored: Stored) -> MediaProbe:
+    if stored.size == 0:
+        raise Invalid("media_empty", f"'{item.name}' is empty: it holds no bytes at all.")
+    return await context.probe(item.key)
+
+
+async def _limited(chunks: AsyncIterator[bytes], limit: int) -> AsyncIterator[bytes]:
+    size = 0
+    async for chunk in chunks:
+        size += len(chunk)
+        if size > limit:
+            raise _too_large(limit)
+        yield chunk
+
+
+@contextlib.asynccontextmanager
+async def _kept_alive(context: Context, media_id: MediaId) -> AsyncIterator[None]:
+    """Tell the sweepers of all replicas that this upload goes on, however long it takes."""
+
+    async def touch() -> None:
+        while True:
+            await asyncio.sleep(context.rules.abandoned_upload_seconds * _TOUCH_SHARE)
+            with contextlib.suppress(DomainError):
+                async with context.database.write() as transaction:
+                    await table.touch(transaction.connection, media_id, now())
+
+    task = asyncio.create_task(touch())
+    try:
+        yield
+    finally:
+        task.cancel()
+
+
+async def get(context: Context, user: User, media_id: MediaId) -> Media:
+    """One of a user's media; NotFound if it is not theirs."""
+    async with context.database.read() as connection:
+        found = await table.get(connection, media_id, user.id)
+    if found is None:
+        raise not_found()
+    return found
+
+
+def not_found() -> NotFound:
+    """There is no such media, or the asker may not know of it."""
+    return NotFound("media_not_found", "There is no such recording.")
+
+
+async def page(
+    context: Context, user: User, *, before: MediaId | None, digest: str | None, limit: int
+) -> list[Media]:
+    """A user's newest media, at most `limit`."""
+    async with context.database.read() as connection:
+        return await table.page(connection, user.id, before=before, digest=digest, limit=limit)
+
+
+async def delete(context: Context, user: User, media_id: MediaId) -> None:
+    """Remove a recording; Conflict while a job still needs it."""
+    async with context.database.write() as transaction:
+        found = await table.lock(transaction.connection, media_id)
+        if found is None or found.user_id != user.id:
+            raise not_found()
+        if await jobs_table.needs_media(transaction.connection, media_id):
+            raise Conflict(
+                "media_in_use",
+                "A job that has not ended still needs this recording.",
+                hint="Cancel or delete the job first.",
+            )
+        await table.mark_deleting(transaction.connection, media_id, now())
+    await purge(context, media_id)
+
+
+async def _discard(context: Context, media_id: MediaId) -> None:
+    async with context.database.write() as transaction:
+        await table.mark_deleting(transaction.connection, media_id, now())
+    await purge(context, media_id)
+
+
+async def purge(context: Context, media_id: MediaId) -> None:
+    """Remove the object, then the row, of a media that is marked for it.
+
+    Where the store does not answer, the sweeper tries again.
+    """
+    try:
+        await context.store.delete(media_key(media_id))
+    except DomainError as error:
+        log.warning("media.purge_postponed", media_id=str(media_id), error=str(error))
+        return
+    async with context.database.write() as transaction:
+        await table.remove(transaction.connection, media_id)
+
+
+async def sweep(context: Context) -> int:
+    """Remove abandoned uploads and finish interrupted removals; returns how many."""
+    since = now() - timedelta(seconds=context.rules.abandoned_upload_seconds)
+    async with context.database.read() as connection:
+        unsettled = await table.has_unsettled(connection, since)
+    if not unsettled:
+        return 0
+    async with context.database.write() as transaction:
+        await table.mark_abandoned(transaction.connection, since, now())
+    async with context.database.read() as connection:
+        doomed = await table.deleting(connection, _PURGE_BATCH)
+    for media_id in doomed:
+        await purge(context, media_id)
+    return len(doomed)

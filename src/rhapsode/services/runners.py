@@ -1,0 +1,347 @@
+"""Runners: registered, given jobs, heard from. Every report names its lease."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from rhapsode.database import jobs as jobs_table
+from rhapsode.database import media as media_table
+from rhapsode.database import runners as table
+from rhapsode.database import transcripts as transcripts_table
+from rhapsode.database.engine import Transaction
+from rhapsode.domain.errors import Conflict, Denied, NotFound
+from rhapsode.domain.jobs import Change, Job, JobError, JobId, JobState, Progress, RunnerId
+from rhapsode.domain.media import Media
+from rhapsode.domain.runners import (
+    AssignedMedia,
+    Assignment,
+    Capabilities,
+    Registration,
+    Runner,
+    RunnerToken,
+    Verdict,
+)
+from rhapsode.domain.transcripts import Transcript
+from rhapsode.services import secrets
+from rhapsode.services.context import Context, new_id, now
+from rhapsode.services.jobs import changed, queued
+
+_SEEN_EVERY_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class NewToken:
+    """A runner token, and its secret, which exists nowhere else."""
+
+    token: RunnerToken
+    secret: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A runner's right to one run of one job."""
+
+    runner_id: RunnerId
+    job_id: JobId
+    attempt: int
+
+
+Connected = Callable[[], Awaitable[bool]]
+"""Tells whether the claiming runner still listens."""
+
+
+async def create_token(context: Context, name: str) -> NewToken:
+    """A token with which a machine can join; its secret is returned this once."""
+    secret = secrets.new_secret(secrets.RUNNER_TOKEN_PREFIX)
+    token = RunnerToken(id=new_id(), name=name, created_at=now())
+    async with context.database.write() as transaction:
+        await table.insert_token(transaction.connection, token, secrets.hash_secret(secret))
+    return NewToken(token, secret)
+
+
+async def replace_token(context: Context, name: str) -> NewToken:
+    """A fresh token in place of every earlier one of that name."""
+    async with context.database.write() as transaction:
+        await table.delete_tokens_named(transaction.connection, name)
+    return await create_token(context, name)
+
+
+async def tokens(context: Context) -> list[RunnerToken]:
+    """All runner tokens, newest first."""
+    async with context.database.read() as connection:
+        return await table.tokens(connection)
+
+
+async def delete_token(context: Context, token_id: UUID) -> None:
+    """Revoke a token: its runners are refused from now on, and their leases lapse."""
+    async with context.database.write() as transaction:
+        found = await table.delete_token(transaction.connection, token_id)
+    if not found:
+        raise NotFound("runner_token_not_found", "There is no such runner token.")
+
+
+async def register(
+    context: Context, secret: str, *, name: str, version: str, capabilities: Capabilities
+) -> Registration:
+    """Make a runner known; Denied unless the token is valid."""
+    moment = now()
+    async with context.database.write() as transaction:
+        token_id = await table.token_by_hash(
+            transaction.connection, secrets.hash_secret(secret)
+        )
+        if token_id is None:
+            raise unknown_token()
+        runner = Runner(
+            id=RunnerId(new_id()),
+            token_id=token_id,
+            name=name,
+            version=version,
+            capabilities=capabilities,
+            registered_at=moment,
+            seen_at=moment,
+        )
+        await table.insert(transaction.connection, runner)
+    return Registration(
+        runner_id=runner.id,
+        heartbeat_seconds=context.rules.heartbeat_seconds,
+        lease_seconds=context.rules.lease_seconds,
+    )
+
+
+def unknown_token() -> Denied:
+    """The runner token is not known, or no longer."""
+    return Denied(
+        "unauthenticated",
+        "The runner token is not valid.",
+        hint="An administrator makes one with `rhapsode token create --runner NAME`.",
+    )
+
+
+async def authenticate(context: Context, runner_id: RunnerId, secret: str) -> Runner:
+    """The runner that asks; NotFound tells it to register again."""
+    hashed = secrets.hash_secret(secret)
+    async with context.database.read() as connection:
+        runner = await table.by_secret(connection, runner_id, hashed)
+        if runner is not None:
+            return runner
+        known = await table.token_by_hash(connection, hashed)
+    if known is None:
+        raise unknown_token()
+    raise NotFound("runner_not_found", "This runner is not registered here.")
+
+
+async def running(context: Context) -> dict[RunnerId, JobId]:
+    """Which job each busy runner is on."""
+    async with context.database.read() as connection:
+        return await jobs_table.running_by_runner(connection)
+
+
+async def claim(
+    context: Context, runner: Runner, wait_seconds: float, connected: Connected
+) -> Assignment | None:
+    """The next fitting job, as soon as there is one; None when the wait is over."""
+    await _note_seen(context, runner)
+    deadline = now() + timedelta(seconds=min(wait_seconds, context.rules.claim_wait_seconds))
+    async with context.claims.waiting(runner.capabilities.requirements()) as waiter:
+        while True:
+            assignment = await _claim(context, runner)
+            if assignment is not None:
+                waiter.served = True
+                if not await connected():
+                    await _take_back(context, runner, assignment)
+                    return None
+                return assignment
+            if not await waiter.wait(_seconds_until(deadline)) or not await connected():
+                return None
+
+
+def _seconds_until(moment: datetime) -> float:
+    return max(0.0, (moment - now()).total_seconds())
+
+
+async def _note_seen(context: Context, runner: Runner) -> None:
+    if now() - runner.seen_at < timedelta(seconds=_SEEN_EVERY_SECONDS):
+        return
+    async with context.database.write() as transaction:
+        await table.touch(transaction.connection, runner.id, now())
+
+
+async def _claim(context: Context, runner: Runner) -> Assignment | None:
+    moment = now()
+    async with context.database.write() as transaction:
+        job = await jobs_table.claim(
+            transaction.connection,
+            runner_id=runner.id,
+            runner_name=runner.name,
+            requirements=runner.capabilities.requirements(),
+            now=moment,
+            lease_expires_at=context.lease_end(),
+        )
+        if job is None:
+            return None
+        media = await _media_of(transaction, job)
+        transaction.signal(changed(job))
+    context.recorder.job_changed(Change.CLAIM)
+    context.recorder.job_claimed((moment - job.created_at).total_seconds())
+    return Assignment(job_id=job.id, attempt=job.attempt, spec=job.spec, media=_told(media))
+
+
+async def _media_of(transaction: Transaction, job: Job) -> Media:
+    media = job.media_id and await media_table.get(transaction.connection, job.media_id)
+    if not media:  # cannot be: a media that a job needs is not deleted
+        raise Conflict("media_deleted", "The recording of this job was deleted.")
+    return media
+
+
+def _told(media: Media) -> AssignedMedia:
+    return AssignedMedia(
+        name=media.name,
+        size=media.size,
+        digest=media.digest or "",
+        duration=media.duration,
+    )
+
+
+async def _take_back(context: Context, runner: Runner, assignment: Assignment) -> None:
+    """The runner hung up between asking and being served."""
+    lease = Lease(runner.id, assignment.job_id, assignment.attempt)
+    await give_back(context, lease)
+
+
+async def heartbeat(context: Context, lease: Lease, progress: Progress | None) -> Verdict:
+    """Renew a lease; `cancel` if the job was called off, Conflict if the lease is lost."""
+    async with context.database.write() as transaction:
+        job = await jobs_table.renew(
+            transaction.connection,
+            lease.job_id,
+            lease.attempt,
+            lease.runner_id,
+            lease_expires_at=context.lease_end(),
+            progress=progress,
+        )
+        if job is not None:
+            await table.touch(transaction.connection, lease.runner_id, now())
+            transaction.signal(changed(job))
+            return Verdict.CONTINUE
+        found = await jobs_table.get(transaction.connection, lease.job_id)
+    if found is None or found.state is JobState.CANCELED:
+        return Verdict.CANCEL
+    raise lease_lost()
+
+
+def lease_lost() -> Conflict:
+    """Somebody else has the job now, or nobody may have it any more."""
+    return Conflict(
+        "lease_lost", "This lease is over; drop the work.", hint="Claim the next job."
+    )
+
+
+async def leased_media(context: Context, lease: Lease) -> Media:
+    """The recording of a lease; Conflict if the lease is lost."""
+    async with context.database.read() as connection:
+        job = await jobs_table.get(connection, lease.job_id)
+        if job is None or not _holds(job, lease) or job.media_id is None:
+            raise lease_lost()
+        media = await media_table.get(connection, job.media_id)
+    if media is None:
+        raise lease_lost()
+    return media
+
+
+def _holds(job: Job, lease: Lease) -> bool:
+    return (job.state, job.attempt, job.runner_id) == (
+        JobState.RUNNING,
+        lease.attempt,
+        lease.runner_id,
+    )
+
+
+async def result(
+    context: Context, lease: Lease, transcript: Transcript, warnings: tuple[str, ...]
+) -> None:
+    """Store a transcript and finish its job; the same result again is fine."""
+    document = transcripts_table.pack(transcript)
+    moment = now()
+    async with context.database.write() as transaction:
+        job = await jobs_table.finish(
+            transaction.connection,
+            lease.job_id,
+            lease.attempt,
+            lease.runner_id,
+            now=moment,
+            language=transcript.language,
+            duration=transcript.duration,
+            warnings=warnings,
+        )
+        if job is None:
+            await _ensure_repeated(transaction, lease)
+            return
+        await transcripts_table.replace(
+            transaction.connection, job.id, lease.attempt, document, moment
+        )
+        transaction.signal(changed(job))
+    context.recorder.job_changed(Change.RESULT)
+    started = job.started_at or moment
+    context.recorder.job_finished((moment - started).total_seconds(), transcript.duration)
+
+
+async def _ensure_repeated(transaction: Transaction, lease: Lease) -> None:
+    """A runner whose answer got lost sends its result again."""
+    job = await jobs_table.get(transaction.connection, lease.job_id)
+    stored = await transcripts_table.attempt_of(transaction.connection, lease.job_id)
+    finished = {JobState.FINISHED, JobState.DELIVERING}
+    if job is None or job.state not in finished or stored != lease.attempt:
+        raise lease_lost()
+
+
+async def failure(context: Context, lease: Lease, error: JobError, *, permanent: bool) -> None:
+    """Note that a run failed: for good, or as one attempt of those that the job has."""
+    async with context.database.write() as transaction:
+        found = await jobs_table.get(transaction.connection, lease.job_id)
+        if found is None or not _holds(found, lease):
+            raise lease_lost()
+        ends = permanent or found.attempt >= found.max_attempts
+        job = await (_fail if ends else _again)(transaction, lease, error)
+        if job is None:
+            raise lease_lost()
+        transaction.signal(changed(job), *([] if ends else [queued(job)]))
+    context.recorder.job_changed(Change.FAIL if ends else Change.LAPSE)
+
+
+async def _fail(transaction: Transaction, lease: Lease, error: JobError) -> Job | None:
+    return await jobs_table.fail(
+        transaction.connection,
+        lease.job_id,
+        lease.attempt,
+        lease.runner_id,
+        now=now(),
+        error=error,
+    )
+
+
+async def _again(transaction: Transaction, lease: Lease, error: JobError) -> Job | None:
+    return await jobs_table.give_back(
+        transaction.connection,
+        lease.job_id,
+        lease.attempt,
+        lease.runner_id,
+        costs_attempt=True,
+        error=error,
+    )
+
+
+async def give_back(context: Context, lease: Lease) -> None:
+    """Return a job that the runner will not finish; it costs the job nothing."""
+    async with context.database.write() as transaction:
+        job = await jobs_table.give_back(
+            transaction.connection,
+            lease.job_id,
+            lease.attempt,
+            lease.runner_id,
+            costs_attempt=False,
+        )
+        if job is None:
+            raise lease_lost()
+        transaction.signal(queued(job), changed(job))
+    context.recorder.job_changed(Change.GIVE_BACK)
