@@ -148,7 +148,7 @@ class Decoder:
 
     def _packets(
         self, container: InputContainer, stream: AudioStream
-    ) -> Iterator[Packet[AudioStream]]:
+    ) -> "Iterator[Packet[AudioStream]]":
         try:
             yield from container.demux(stream)
         except av.error.FFmpegError:  # damage in the middle: keep what came before it

@@ -1,0 +1,265 @@
+"""The engine `faster-whisper`: Whisper models on CTranslate2.
+
+The library decodes windows of 30 s, each of which may take many seconds, and cannot be
+stopped inside one. So it runs in a thread of its own: a cancel stops the waiting at once,
+the thread ends after its window, and a lock keeps the next call from overlapping it.
+"""
+
+import os
+import queue
+import threading
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from rhapsode.domain.errors import DomainError, Invalid, Unavailable
+from rhapsode.domain.transcripts import Segment, Word
+from rhapsode.engines.base import (
+    SAMPLE_RATE,
+    Availability,
+    Canceled,
+    Canceling,
+    LanguageGuess,
+    LoadSettings,
+    Samples,
+    TranscribeOptions,
+)
+
+NAME = "faster-whisper"
+BEAM_SIZE = 5
+SURE = 0.7
+"""A language heard with this probability in one window needs no second look."""
+
+MAX_LANGUAGE_WINDOWS = 4
+MAX_THREADS = 8
+_POLL_SECONDS = 0.1
+_WINDOW = 30 * SAMPLE_RATE
+
+
+class FasterWhisper:
+    """The entry point's value."""
+
+    name = NAME
+
+    def probe(self) -> Availability:
+        """Looks for the library without importing it."""
+        missing = [m for m in ("faster_whisper", "ctranslate2") if find_spec(m) is None]
+        if missing:
+            return Availability(False, f"not installed: {', '.join(missing)}")
+        try:
+            return Availability(True, version("faster-whisper"))
+        except PackageNotFoundError:
+            return Availability(True, "unknown version")
+
+    def load(self, model: Path, settings: LoadSettings) -> "LoadedModel":
+        """Loads the weights; on a CPU as 8-bit integers unless told otherwise."""
+        try:
+            return LoadedModel(_loaded(model, settings))
+        except (RuntimeError, ValueError, OSError) as error:
+            raise Unavailable(
+                "model_unloadable",
+                f"The model in {model} cannot be loaded: {error}",
+                hint="`rhapsode models verify` checks the model's files.",
+            ) from error
+
+
+ENGINE = FasterWhisper()
+
+
+class _Stopped(Exception):
+    """Ends the library's generator between two windows."""
+
+
+class LoadedModel:
+    """A `Transcriber` over one WhisperModel."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self._busy = threading.Lock()
+        self._worker: threading.Thread | None = None
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """The codes of the languages that the model knows."""
+        return tuple(self._model.supported_languages)
+
+    def detect_language(self, samples: Samples) -> LanguageGuess:
+        """Looks at one window of 30 s, and at up to three more while none is clear."""
+        if not self._model.model.is_multilingual:
+            return LanguageGuess(self.languages[0], 1.0)
+        heard: Counter[str] = Counter()
+        with self._busy:
+            for count, start in enumerate(range(0, max(1, len(samples)), _WINDOW), start=1):
+                _, _, odds = self._model.detect_language(samples[start : start + _WINDOW])
+                heard.update(dict(odds))
+                best, total = heard.most_common(1)[0]
+                if total / count >= SURE or count == MAX_LANGUAGE_WINDOWS:
+                    break
+        return LanguageGuess(best, min(1.0, total / count))
+
+    def transcribe(
+        self, samples: Samples, options: TranscribeOptions, canceled: Canceling
+    ) -> Iterator[Segment]:
+        """See `Transcriber`; without a language it is detected first."""
+        language = options.language or self.detect_language(samples).language
+        if language not in self.languages:
+            raise unsupported_language(language, self.languages)
+        self._acquire(canceled)
+        call = _Call(self._model, self._busy)
+        self._worker = threading.Thread(
+            target=call.run, args=(samples, language, options), name=NAME, daemon=True
+        )
+        self._worker.start()
+        try:
+            yield from call.segments(canceled)
+        finally:
+            call.stop.set()
+
+    def close(self) -> None:
+        """Waits for a window that may still be running, then frees the weights."""
+        with self._busy:
+            self._model.model.unload_model()
+
+    def _acquire(self, canceled: Canceling) -> None:
+        while not self._busy.acquire(timeout=_POLL_SECONDS):
+            if canceled():
+                raise Canceled
+
+
+class _Call:
+    """One run of the library in its thread, and the queue that its segments come through."""
+
+    def __init__(self, model: Any, busy: threading.Lock) -> None:
+        self.stop = threading.Event()
+        self._model = model
+        self._busy = busy
+        self._out: queue.SimpleQueue[Segment | Exception | None] = queue.SimpleQueue()
+
+    def run(self, samples: Samples, language: str, options: TranscribeOptions) -> None:
+        """The thread's body; it owns the lock until it ends, however late."""
+        try:
+            self._model.stop = self.stop
+            for segment in _library_segments(self._model, samples, language, options):
+                self._out.put(_segment(segment))
+            self._out.put(None)
+        except _Stopped:
+            self._out.put(Canceled())
+        except Exception as error:  # noqa: BLE001 (it is raised again in the caller's thread)
+            self._out.put(error)
+        finally:
+            self._model.stop = None
+            self._busy.release()
+
+    def segments(self, canceled: Canceling) -> Iterator[Segment]:
+        """What comes out, until the end, an error or a cancel."""
+        while True:
+            if canceled():
+                raise Canceled
+            try:
+                item = self._out.get(timeout=_POLL_SECONDS)
+            except queue.Empty:
+                continue
+            if item is None:
+                return
+            if isinstance(item, Exception):
+                raise _translated(item)
+            yield item
+
+
+def unsupported_language(language: str, known: Iterable[str]) -> Invalid:
+    """The refusal of a language that a model lacks."""
+    codes = ", ".join(known)
+    return Invalid(
+        "unsupported_language",
+        f"The model does not know the language '{language}'.",
+        hint=f"It knows: {codes}.",
+    )
+
+
+def _translated(error: Exception) -> Exception:
+    if isinstance(error, DomainError | Canceled):
+        return error
+    failure = Unavailable("engine_failed", f"faster-whisper gave up: {error}")
+    failure.__cause__ = error
+    return failure
+
+
+def _library_segments(
+    model: Any, samples: Samples, language: str, options: TranscribeOptions
+) -> Iterator[Any]:
+    segments, _ = model.transcribe(
+        samples,
+        language=language,
+        beam_size=BEAM_SIZE,
+        word_timestamps=options.word_times,
+        # As hot words, the prompt is there in every window, not only in the first.
+        hotwords=options.prompt or None,
+        # What it said before makes Whisper repeat itself when it once went wrong, and a
+        # block's text would depend on where the block before it was cut.
+        condition_on_previous_text=False,
+        vad_filter=False,  # the pipeline left silence out already
+    )
+    yield from segments
+
+
+def _segment(segment: Any) -> Segment:
+    words = tuple(
+        Word(float(word.start), float(word.end), text, round(float(word.probability), 4))
+        for word in segment.words or ()
+        if (text := word.word.strip())
+    )
+    return Segment(float(segment.start), float(segment.end), segment.text.strip(), None, words)
+
+
+def _loaded(folder: Path, settings: LoadSettings) -> Any:
+    device = _device(settings.device)
+    return _stoppable()(
+        str(folder),
+        device=device,
+        compute_type=_compute_type(device, settings.compute_type),
+        cpu_threads=settings.threads or _threads(),
+        local_files_only=True,
+    )
+
+
+def _stoppable() -> type[Any]:
+    from faster_whisper import WhisperModel
+
+    class StoppableModel(WhisperModel):  # type: ignore[misc]
+        """Looks at `stop` before each window: the generator itself yields only segments."""
+
+        stop: threading.Event | None = None
+
+        def encode(self, features: Any) -> Any:
+            if self.stop is not None and self.stop.is_set():
+                raise _Stopped
+            return super().encode(features)
+
+    return StoppableModel
+
+
+def _device(wanted: str) -> str:
+    if wanted != "auto":
+        return wanted
+    import ctranslate2
+
+    return "cuda" if ctranslate2.get_cuda_device_count() else "cpu"
+
+
+def _compute_type(device: str, wanted: str) -> str:
+    if wanted != "auto":
+        return wanted
+    import ctranslate2
+
+    supported = ctranslate2.get_supported_compute_types(device)
+    choices = ("float16", "int8_float16", "int8") if device == "cuda" else ("int8",)
+    return next((choice for choice in choices if choice in supported), "default")
+
+
+def _threads() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return min(MAX_THREADS, len(os.sched_getaffinity(0)))
+    return min(MAX_THREADS, os.cpu_count() or 1)
