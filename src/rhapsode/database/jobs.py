@@ -88,7 +88,7 @@ async def insert(connection: AsyncConnection, job: Job) -> None:
             name=job.name,
             spec=asdict(job.spec),
             requirement=job.spec.requirement,
-            priority=int(job.spec.priority),
+            queue_rank=-int(job.spec.priority),
             state=job.state,
             attempt=job.attempt,
             max_attempts=job.max_attempts,
@@ -145,7 +145,7 @@ async def claim(
     head = (
         select(jobs.c.id)
         .where(jobs.c.state == "queued", jobs.c.requirement.in_(sorted(requirements)))
-        .order_by(jobs.c.priority.desc(), jobs.c.id)
+        .order_by(jobs.c.queue_rank, jobs.c.id)
         .limit(1)
         .with_for_update(skip_locked=True)
         .scalar_subquery()
@@ -366,7 +366,7 @@ async def queued_requirements(connection: AsyncConnection, limit: int) -> list[s
     query = (
         select(jobs.c.requirement)
         .where(jobs.c.state == "queued")
-        .order_by(jobs.c.priority.desc(), jobs.c.id)
+        .order_by(jobs.c.queue_rank, jobs.c.id)
         .limit(limit)
     )
     return list((await connection.execute(query)).scalars())

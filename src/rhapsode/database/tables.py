@@ -154,7 +154,8 @@ jobs = Table(
     Column("name", String(200), nullable=False),
     Column("spec", Document, nullable=False),
     Column("requirement", String(200), nullable=False),
-    Column("priority", Integer, nullable=False),
+    # The negative of the priority: (queue_rank, id) ascending is the order of the queue.
+    Column("queue_rank", Integer, nullable=False),
     Column("state", String(16), nullable=False),
     Column("attempt", Integer, nullable=False),
     Column("max_attempts", Integer, nullable=False),
@@ -174,7 +175,7 @@ jobs = Table(
     # The queue: claims read it from its head, whatever else the table holds.
     Index(
         "ix_jobs_queue",
-        text("priority DESC"),
+        "queue_rank",
         "id",
         postgresql_where=_QUEUED,
         sqlite_where=_QUEUED,

@@ -1,15 +1,16 @@
 """What every service function works on, and the numbers that it keeps to."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
 from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
 from rhapsode.database.engine import Database
 from rhapsode.domain.media import MediaProbe
+from rhapsode.services.recorder import Recorder
 from rhapsode.services.waiting import ClaimQueue
 from rhapsode.storage.objects import ObjectStore
 
@@ -30,29 +31,16 @@ class Rules:
     presign_downloads: bool = False
 
 
-class Recorder(Protocol):
-    """Counts what happens, for the operator's metrics."""
-
-    def job_changed(self, change: str) -> None:
-        """One job went through this change."""
-
-    def job_claimed(self, waited_seconds: float) -> None:
-        """A job left the queue after this long."""
-
-    def job_finished(self, run_seconds: float, audio_seconds: float) -> None:
-        """A job ended well: how long it ran, and how much speech it was."""
-
-    def bytes_received(self, size: int) -> None:
-        """A recording of this size was stored."""
-
-
 Probe = Callable[[str], Awaitable[MediaProbe]]
 """Looks into a stored object by key; Invalid where it is not a recording."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """The application's parts, as the services need them."""
+    """The application's parts, as the services need them.
+
+    Once `closing` is set, whoever waits for something to happen stops waiting.
+    """
 
     database: Database
     store: ObjectStore
@@ -60,6 +48,7 @@ class Context:
     claims: ClaimQueue
     recorder: Recorder
     rules: Rules = Rules()
+    closing: asyncio.Event = field(default_factory=asyncio.Event)
 
     def lease_end(self) -> datetime:
         """When a lease that is granted or renewed now will lapse."""

@@ -11,13 +11,14 @@ from rhapsode.domain.jobs import TERMINAL, Job, JobId
 from rhapsode.domain.users import User
 from rhapsode.services import jobs as jobs_service
 from rhapsode.services.context import Context
+from rhapsode.services.waiting import first_of
 
 RECHECK_SECONDS = 15.0
 """A signal can get lost between replicas; so long at most stays a watcher ignorant."""
 
 
 class _Changes:
-    """The jobs that changed since the watcher last looked; a slow one misses only repetitions."""
+    """The jobs that changed since the watcher last looked; repetitions count once."""
 
     def __init__(self, user: User, job_id: JobId | None) -> None:
         self._user_id = str(user.id)
@@ -31,12 +32,9 @@ class _Changes:
             self._topics[signal.job_id] = signal.topic
             self._some.set()
 
-    async def next(self, seconds: float) -> dict[str, Topic]:
-        """What changed; empty when nothing did for so long."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self._some.wait()
-        except TimeoutError:
+    async def next(self, closing: asyncio.Event) -> dict[str, Topic]:
+        """What changed; empty when nothing did for a while."""
+        if not await first_of(RECHECK_SECONDS, self._some, closing):
             return {}
         self._some.clear()
         topics, self._topics = self._topics, {}
@@ -60,8 +58,8 @@ async def watch_all(context: Context, user: User) -> AsyncIterator[Job | JobId |
     """
     with _listening(context, user, None) as changes:
         yield None
-        while True:
-            topics = await changes.next(RECHECK_SECONDS)
+        while not context.closing.is_set():
+            topics = await changes.next(context.closing)
             for job_id, topic in topics.items():
                 yield await _news(context, user, job_id, topic)
             if not topics:
@@ -83,8 +81,8 @@ async def watch_one(
     with _listening(context, user, job_id) as changes:
         last = await jobs_service.get(context, user, job_id)
         yield last
-        while last.state not in TERMINAL:
-            await changes.next(RECHECK_SECONDS)
+        while last.state not in TERMINAL and not context.closing.is_set():
+            await changes.next(context.closing)
             async with context.database.read() as connection:
                 found = await table.get(connection, job_id, user.id)
             if found is None:

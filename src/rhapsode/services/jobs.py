@@ -72,7 +72,7 @@ async def _create(
         await table.insert(transaction.connection, job)
         await idempotency.record(transaction, request, job.id)
         transaction.signal(queued(job), changed(job))
-    context.recorder.job_changed("create")
+    context.recorder.changed("create", job)
     return job
 
 
@@ -132,7 +132,7 @@ async def cancel(context: Context, user: User, job_id: JobId) -> Job:
         if canceled is None:
             raise _refusal(job, Change.CANCEL)
         transaction.signal(changed(canceled))
-    context.recorder.job_changed(Change.CANCEL)
+    context.recorder.changed(Change.CANCEL, canceled)
     return canceled
 
 
@@ -152,7 +152,7 @@ async def retry(context: Context, user: User, job_id: JobId) -> Job:
         if again is None:
             raise _refusal(job, Change.RETRY)
         transaction.signal(queued(again), changed(again))
-    context.recorder.job_changed(Change.RETRY)
+    context.recorder.changed(Change.RETRY, again)
     return again
 
 

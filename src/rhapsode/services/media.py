@@ -111,7 +111,7 @@ async def _fill(
         if ready is None:
             raise Conflict("media_given_up", "The upload took too long and was given up.")
         await idempotency.record(transaction, request, item.id)
-    context.recorder.bytes_received(stored.size)
+    context.recorder.received(stored.size)
     return ready
 
 

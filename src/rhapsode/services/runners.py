@@ -152,7 +152,9 @@ async def claim(
                     await _take_back(context, runner, assignment)
                     return None
                 return assignment
-            if not await waiter.wait(_seconds_until(deadline)) or not await connected():
+            woken = await waiter.wait(_seconds_until(deadline), context.closing)
+            if not woken or not await connected():
+                context.recorder.claimed_nothing()
                 return None
 
 
@@ -182,8 +184,7 @@ async def _claim(context: Context, runner: Runner) -> Assignment | None:
             return None
         media = await _media_of(transaction, job)
         transaction.signal(changed(job))
-    context.recorder.job_changed(Change.CLAIM)
-    context.recorder.job_claimed((moment - job.created_at).total_seconds())
+    context.recorder.claimed(job, (moment - job.created_at).total_seconds())
     return Assignment(job_id=job.id, attempt=job.attempt, spec=job.spec, media=_told(media))
 
 
@@ -223,9 +224,11 @@ async def heartbeat(context: Context, lease: Lease, progress: Progress | None) -
         if job is not None:
             await table.touch(transaction.connection, lease.runner_id, now())
             transaction.signal(changed(job))
+            context.recorder.heard(Verdict.CONTINUE)
             return Verdict.CONTINUE
         found = await jobs_table.get(transaction.connection, lease.job_id)
     if found is None or found.state is JobState.CANCELED:
+        context.recorder.heard(Verdict.CANCEL)
         return Verdict.CANCEL
     raise lease_lost()
 
@@ -281,9 +284,8 @@ async def result(
             transaction.connection, job.id, lease.attempt, document, moment
         )
         transaction.signal(changed(job))
-    context.recorder.job_changed(Change.RESULT)
     started = job.started_at or moment
-    context.recorder.job_finished((moment - started).total_seconds(), transcript.duration)
+    context.recorder.finished(job, (moment - started).total_seconds())
 
 
 async def _ensure_repeated(transaction: Transaction, lease: Lease) -> None:
@@ -306,7 +308,7 @@ async def failure(context: Context, lease: Lease, error: JobError, *, permanent:
         if job is None:
             raise lease_lost()
         transaction.signal(changed(job), *([] if ends else [queued(job)]))
-    context.recorder.job_changed(Change.FAIL if ends else Change.LAPSE)
+    context.recorder.changed(Change.FAIL if ends else Change.LAPSE, job)
 
 
 async def _fail(transaction: Transaction, lease: Lease, error: JobError) -> Job | None:
@@ -344,4 +346,4 @@ async def give_back(context: Context, lease: Lease) -> None:
         if job is None:
             raise lease_lost()
         transaction.signal(queued(job), changed(job))
-    context.recorder.job_changed(Change.GIVE_BACK)
+    context.recorder.changed(Change.GIVE_BACK, job)

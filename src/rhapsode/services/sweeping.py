@@ -63,10 +63,8 @@ async def lapse(context: Context) -> int:
         transaction.signal(*(queued(job) for job in returned))
     for job in [*failed, *returned]:
         log.warning("job.lease_lapsed", job_id=str(job.id), attempt=job.attempt, now=job.state)
-    for _ in returned:
-        context.recorder.job_changed(Change.LAPSE)
-    for _ in failed:
-        context.recorder.job_changed(Change.EXHAUST)
+    context.recorder.changed(Change.LAPSE, *returned)
+    context.recorder.changed(Change.EXHAUST, *failed)
     return len(failed) + len(returned)
 
 

@@ -20,15 +20,25 @@ class Waiter:
     woken: asyncio.Event = field(default_factory=asyncio.Event)
     served: bool = False
 
-    async def wait(self, seconds: float) -> bool:
-        """True when woken, False when the time is over."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self.woken.wait()
-        except TimeoutError:
+    async def wait(self, seconds: float, closing: asyncio.Event) -> bool:
+        """True when woken, False when the time is over or the server closes."""
+        if not await first_of(seconds, self.woken, closing) or closing.is_set():
             return False
         self.woken.clear()
         return True
+
+
+async def first_of(seconds: float, *events: asyncio.Event) -> bool:
+    """Wait for whichever of these is set first; False when the time is over before."""
+    tasks = [asyncio.ensure_future(event.wait()) for event in events]
+    try:
+        done, _ = await asyncio.wait(
+            tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED
+        )
+    finally:
+        for task in tasks:
+            task.cancel()
+    return bool(done)
 
 
 class ClaimQueue:

@@ -1,0 +1,43 @@
+"""Counts what happens, in the terms of the services, for the operator's metrics."""
+
+from rhapsode.domain.jobs import Change, Job
+from rhapsode.telemetry import Metrics
+
+
+class Recorder:
+    """Feeds one application's Prometheus series."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self.metrics = metrics
+
+    def changed(self, change: Change | str, *jobs: Job) -> None:
+        """These jobs went through this change."""
+        for job in jobs:
+            self.metrics.job_changes.labels(str(change), job.state).inc()
+            if change in {Change.LAPSE, Change.EXHAUST}:
+                self.metrics.leases_lapsed.inc()
+
+    def claimed(self, job: Job, waited_seconds: float) -> None:
+        """A job left the queue after this long."""
+        self.changed(Change.CLAIM, job)
+        self.metrics.claims.labels("job").inc()
+        self.metrics.queue_wait_seconds.observe(waited_seconds)
+
+    def claimed_nothing(self) -> None:
+        """A claim waited in vain."""
+        self.metrics.claims.labels("empty").inc()
+
+    def finished(self, job: Job, run_seconds: float) -> None:
+        """A job ended well after this long."""
+        self.changed(Change.RESULT, job)
+        labels = (job.spec.engine, job.spec.model)
+        self.metrics.run_seconds.labels(*labels).observe(run_seconds)
+        self.metrics.audio_seconds.labels(*labels).inc(job.duration or 0.0)
+
+    def heard(self, verdict: str) -> None:
+        """A heartbeat was answered like this."""
+        self.metrics.heartbeats.labels(verdict).inc()
+
+    def received(self, size: int) -> None:
+        """A recording of so many bytes was stored."""
+        self.metrics.upload_bytes.inc(size)
