@@ -126,23 +126,3 @@ def test_two_applications_count_apart() -> None:
     series = 'rhapsode_http_requests_total{method="GET",route="/api/jobs",status="200"} 1.0'
     assert series in one.render().decode()
     assert series not in other.render().decode()
-
-
-def test_what_happens_to_jobs_is_counted() -> None:
-    metrics = create_metrics()
-    metrics.job_changed("claim")
-    metrics.job_changed("lapse")
-    metrics.job_claimed(0.2)
-    metrics.job_finished(12.0, 600.0)
-    metrics.bytes_received(1000)
-    names = {
-        "rhapsode_job_changes_total": {"change": "claim"},
-        "rhapsode_leases_lapsed_total": {},
-        "rhapsode_claims_total": {},
-        "rhapsode_queue_wait_seconds_sum": {},
-        "rhapsode_run_seconds_sum": {},
-        "rhapsode_audio_seconds_total": {},
-        "rhapsode_upload_bytes_total": {},
-    }
-    found = [metrics.registry.get_sample_value(name, labels) for name, labels in names.items()]
-    assert found == [1, 1, 1, 0.2, 12, 600, 1000]

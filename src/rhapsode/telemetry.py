@@ -171,7 +171,6 @@ def _route_everything_to(handler: logging.Handler, level: str) -> None:
 
 _LATENCY = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _MINUTES = (0.1, 0.5, 1, 5, 10, 30, 60, 300, 600, 1800, 3600, 7200, 21600, 86400)
-_LEASE_LOST = frozenset({"lapse", "exhaust"})  # the domain's words for it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,26 +188,6 @@ class Metrics:
     leases_lapsed: Counter
     claims: Counter
     upload_bytes: Counter
-
-    def job_changed(self, change: str) -> None:
-        """One job went through this change."""
-        self.job_changes.labels(change).inc()
-        if change in _LEASE_LOST:
-            self.leases_lapsed.inc()
-
-    def job_claimed(self, waited_seconds: float) -> None:
-        """A job left the queue after this long."""
-        self.claims.inc()
-        self.queue_wait_seconds.observe(waited_seconds)
-
-    def job_finished(self, run_seconds: float, audio_seconds: float) -> None:
-        """A job ended well: how long it ran, and how much speech it was."""
-        self.run_seconds.observe(run_seconds)
-        self.audio_seconds.inc(audio_seconds)
-
-    def bytes_received(self, size: int) -> None:
-        """A recording of this size was stored."""
-        self.upload_bytes.inc(size)
 
     def render(self) -> bytes:
         """Everything in Prometheus' text format (METRICS_CONTENT_TYPE)."""
@@ -239,14 +218,16 @@ def create_metrics() -> Metrics:
         request_seconds=histogram(
             "http_request_seconds", "Time to answer a request.", _LATENCY, "method", "route"
         ),
-        job_changes=counter("job_changes", "Changes of jobs' states.", "change"),
+        job_changes=counter("job_changes", "Changes of jobs' states.", "change", "state"),
         queue_wait_seconds=histogram(
             "queue_wait_seconds", "From a job's arrival to its claim.", _MINUTES
         ),
-        run_seconds=histogram("run_seconds", "From a claim to its result.", _MINUTES),
-        audio_seconds=counter("audio_seconds", "Seconds of recordings transcribed."),
+        run_seconds=histogram(
+            "run_seconds", "From a claim to its result.", _MINUTES, "engine", "model"
+        ),
+        audio_seconds=counter("audio_seconds", "Seconds transcribed.", "engine", "model"),
         heartbeats=counter("heartbeats", "Heartbeats of runners.", "verdict"),
         leases_lapsed=counter("leases_lapsed", "Leases that ended without a result."),
-        claims=counter("claims", "Jobs handed to runners."),
+        claims=counter("claims", "Claims of runners: a job, or empty.", "outcome"),
         upload_bytes=counter("upload_bytes", "Bytes of recordings received."),
     )
