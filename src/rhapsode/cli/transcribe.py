@@ -1,0 +1,230 @@
+"""`rhapsode transcribe`: recordings to text on this machine, without any server."""
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rhapsode.cli.exits import ExitCode, code_of, combined
+from rhapsode.cli.options import Config, Json
+from rhapsode.cli.output import emit_json, emit_text, error_line, note
+from rhapsode.domain.cues import Shaping
+from rhapsode.domain.errors import DomainError, Invalid, NotFound
+from rhapsode.domain.formats import Format, render
+from rhapsode.domain.jobs import (
+    DEFAULT_ENGINE,
+    DEFAULT_MODEL,
+    MAX_PROMPT_CHARACTERS,
+    JobSpec,
+    Layout,
+)
+
+if TYPE_CHECKING:
+    from rhapsode.engines.base import LoadSettings, Transcriber
+    from rhapsode.engines.pipeline import PipelineResult
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What to make of every file."""
+
+    spec: JobSpec
+    formats: tuple[Format, ...]
+    shaping: Shaping
+    folder: Path | None
+    as_json: bool
+
+
+def transcribe(
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="Audio or video files.")
+    ],
+    *,
+    model: Annotated[str, typer.Option(help="The model.")] = DEFAULT_MODEL,
+    engine: Annotated[str, typer.Option(help="The engine.")] = DEFAULT_ENGINE,
+    language: Annotated[
+        str | None,
+        typer.Option(
+            help="The spoken language, as in `de`; detected without.", show_default=False
+        ),
+    ] = None,
+    layout: Annotated[
+        Layout, typer.Option(help="How the text is laid out: simple or segmentation.")
+    ] = Layout.SIMPLE,
+    prompt: Annotated[
+        str | None,
+        typer.Option(help="Text that sets names, spelling, style.", show_default=False),
+    ] = None,
+    word_times: Annotated[
+        bool, typer.Option("--word-times/--no-word-times", help="Time every word.")
+    ] = True,
+    formats: Annotated[
+        list[Format] | None,
+        typer.Option("--format", "-f", help="The transcript's form.", show_default="txt"),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Save into this folder.", show_default=False),
+    ] = None,
+    chars_per_line: Annotated[
+        int | None, typer.Option(min=1, help="Of srt and vtt.", show_default=False)
+    ] = None,
+    lines_per_cue: Annotated[
+        int | None, typer.Option(min=1, help="Of srt and vtt.", show_default=False)
+    ] = None,
+    words_per_cue: Annotated[
+        int | None, typer.Option(min=1, help="Of srt and vtt.", show_default=False)
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="CPU threads.", show_default=False)
+    ] = None,
+    json: Json = False,
+    config: Config = None,
+) -> None:
+    """Transcribe recordings on this machine; needs no server, and fetches its model.
+
+    A file that fails does not stop the others.
+    """
+    from rhapsode.engines.base import LoadSettings
+
+    if formats and len(formats) > 1 and not output:
+        raise typer.BadParameter("several formats need --output", param_hint="--format")
+    if layout is Layout.DIARISATION:
+        raise typer.BadParameter("speakers are not told apart yet", param_hint="--layout")
+    if prompt and len(prompt) > MAX_PROMPT_CHARACTERS:
+        raise typer.BadParameter(
+            f"at most {MAX_PROMPT_CHARACTERS} characters", param_hint="--prompt"
+        )
+    spec = JobSpec(
+        engine=engine,
+        model=model,
+        language=language,
+        layout=layout,
+        word_times=word_times,
+        prompt=prompt,
+    )
+    order = Order(
+        spec=spec,
+        formats=tuple(formats or [Format.TXT]),
+        shaping=Shaping(chars_per_line, lines_per_cue, words_per_cue),
+        folder=output,
+        as_json=json,
+    )
+    settings = LoadSettings(device=device, threads=threads)
+    try:
+        code = _transcribe(files, order, settings, config)
+    except KeyboardInterrupt:
+        # The engine's thread cannot be stopped inside a window, and must not be waited for.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(ExitCode.INTERRUPTED)
+    raise typer.Exit(code)
+
+
+def _transcribe(
+    files: Sequence[Path], order: Order, settings: "LoadSettings", config: Path | None
+) -> ExitCode:
+    transcriber = _loaded(order.spec, settings, config)
+    codes, documents = [], []
+    for file in files:
+        try:
+            result = _run(file, order.spec, transcriber)
+            written = _delivered(file, files, result, order)
+            documents.append(_document(file, result, written))
+            codes.append(ExitCode.OK)
+        except (DomainError, OSError) as raised:
+            error = _as_domain(raised)
+            error_line(f"{file}: {error.message}", error.hint)
+            documents.append({"file": str(file), "error": {"code": error.code}})
+            codes.append(code_of(error))
+    if order.as_json:
+        emit_json(documents)
+    return combined(codes)
+
+
+def _loaded(spec: JobSpec, settings: "LoadSettings", config: Path | None) -> "Transcriber":
+    from rhapsode.catalogue.entries import find_model, models_of
+    from rhapsode.cli.models import open_store, pull_with_bar
+    from rhapsode.engines import registry
+
+    engine = registry.get(spec.engine)
+    model = find_model(spec.engine, spec.model)
+    if model is None:
+        names = ", ".join(known.name for known in models_of(spec.engine))
+        raise NotFound(
+            "unknown_model",
+            f"There is no model {spec.engine}/{spec.model}.",
+            hint=f"There are: {names}." if names else None,
+        )
+    if spec.language and spec.language not in model.languages:
+        raise Invalid(
+            "unsupported_language",
+            f"The model '{model.name}' lacks '{spec.language}'.",
+            hint=f"It knows: {', '.join(model.languages)}.",
+        )
+    return engine.load(pull_with_bar(open_store(config), model), settings)
+
+
+def _run(file: Path, spec: JobSpec, transcriber: "Transcriber") -> "PipelineResult":
+    from rhapsode.cli.progress import bars
+    from rhapsode.domain.jobs import Progress
+    from rhapsode.engines import pipeline
+
+    if not file.is_file():
+        what = "is a folder" if file.is_dir() else "does not exist"
+        raise Invalid("no_file", f"The file {what}.")
+    with bars() as progress:
+        task = progress.add_task(file.name, total=1.0, stage="reading", bytes=False)
+
+        def report(now: Progress) -> None:
+            progress.update(task, completed=now.fraction, stage=now.stage)
+
+        return pipeline.run(file, spec, transcriber, report, lambda: False)
+
+
+def _delivered(
+    file: Path, files: Sequence[Path], result: "PipelineResult", order: Order
+) -> list[Path]:
+    """Prints or saves the transcript; the files that were written."""
+    for warning in result.warnings:
+        note(f"{file}: {warning}")
+    if order.folder is None:
+        if not order.as_json:
+            emit_text(_rendered(result, order.formats[0], order))
+            sys.stdout.flush()
+        return []
+    order.folder.mkdir(parents=True, exist_ok=True)
+    # `a.mp3` and `a.wav` must not overwrite each other's transcript.
+    shared = sum(other.stem == file.stem for other in files) > 1
+    written = []
+    for kind in order.formats:
+        target = order.folder / f"{file.name if shared else file.stem}.{kind}"
+        target.write_text(_rendered(result, kind, order), encoding="utf-8", newline="")
+        written.append(target)
+    if not order.as_json:
+        emit_text("\n".join(map(str, written)))
+    return written
+
+
+def _rendered(result: "PipelineResult", kind: Format, order: Order) -> str:
+    return render(result.transcript, kind, order.shaping, order.spec.layout)
+
+
+def _document(file: Path, result: "PipelineResult", written: list[Path]) -> dict[str, Any]:
+    return {
+        "file": str(file),
+        "transcript": result.transcript.to_dict(),
+        "warnings": list(result.warnings),
+        "written": written,
+    }
+
+
+def _as_domain(error: DomainError | OSError) -> DomainError:
+    if isinstance(error, DomainError):
+        return error
+    return Invalid("file", f"{error.filename or ''}: {error.strerror}")
