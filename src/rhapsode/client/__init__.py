@@ -2,6 +2,8 @@
 
 DomainError
 ├── … the server's refusals, by kind
+├── Conflict
+│   └── LeaseLost       the job is not this runner's any more
 └── Unavailable
     ├── Unreachable     no connection, a broken one, or silence
     ├── ServerFault     the server answered with a fault of its own
@@ -13,7 +15,7 @@ from rhapsode.client.events import RECONNECTED, Event
 from rhapsode.client.http import Http
 from rhapsode.client.problems import ServerFault, Unreachable
 from rhapsode.client.retry import Backoff
-from rhapsode.client.runners import Lease, RunnerApi, result_document
+from rhapsode.client.runners import Lease, LeaseLost, RunnerApi, result_document
 from rhapsode.client.transfers import DigestMismatch, Report, digest_of
 from rhapsode.client.views import JobPage, MediaPage, MediaView, NewSecret
 
@@ -26,6 +28,7 @@ __all__ = [
     "Http",
     "JobPage",
     "Lease",
+    "LeaseLost",
     "MediaPage",
     "MediaView",
     "NewSecret",

@@ -1,7 +1,8 @@
 """The runner's side of the runner protocol."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,13 @@ import httpx
 from rhapsode.client.decode import decode, encode
 from rhapsode.client.http import TIMEOUT, Http
 from rhapsode.client.transfers import Report, download, file_body, ignore
+from rhapsode.domain.errors import Conflict, NotFound
 from rhapsode.domain.jobs import JobError, Progress, RunnerId
 from rhapsode.domain.runners import Assignment, Capabilities, Registration, Verdict
 
-_BEAT_SECONDS = 10.0
-"""A heartbeat that takes longer had better be sent anew, on another connection."""
+# A heartbeat that takes longer had better be sent anew, on another connection.
+_BEAT_TIMEOUT = httpx.Timeout(10)
+_LOST_CODES = {"runner_not_found", "job_not_found"}
 
 
 class RunnerApi:
@@ -51,8 +54,12 @@ class RunnerApi:
         return Lease(self._http, path)
 
 
+class LeaseLost(Conflict):
+    """The job is somebody else's now, or nobody's: drop the work."""
+
+
 class Lease:
-    """One run of one job, seen from its runner. Conflict (`lease_lost`): drop the work."""
+    """One run of one job, seen from its runner. Every call can raise LeaseLost."""
 
     def __init__(self, http: Http, path: str) -> None:
         self._http = http
@@ -61,21 +68,23 @@ class Lease:
     async def heartbeat(self, progress: Progress | None) -> Verdict:
         """Renew the lease and learn whether to go on."""
         body = {"progress": None if progress is None else encode(progress)}
-        answer = await self._post("heartbeat", body, timeout=httpx.Timeout(_BEAT_SECONDS))
+        answer = await self._post("heartbeat", body, timeout=_BEAT_TIMEOUT)
         return Verdict(answer["verdict"])
 
     async def fetch_media(self, target: Path, digest: str, report: Report = ignore) -> None:
         """Bring the recording to `target`, however often the connection breaks."""
         path = f"{self._path}/media"
-        await download(self._http, path, target, digest=digest, report=report, tries=None)
+        with _lease_errors():
+            await download(self._http, path, target, digest=digest, report=report, tries=None)
 
     async def send_result(self, document: Path) -> None:
         """Hand in the result, a JSON file of `transcript` and `warnings`; safe to repeat."""
         size = await asyncio.to_thread(lambda: document.stat().st_size)
         headers = {"Content-Type": "application/json", "Content-Length": str(size)}
-        await self._http.bytes(
-            "PUT", f"{self._path}/result", content=file_body(document), headers=headers
-        )
+        with _lease_errors():
+            await self._http.bytes(
+                "PUT", f"{self._path}/result", content=file_body(document), headers=headers
+            )
 
     async def fail(self, error: JobError, *, permanent: bool) -> None:
         """Say that this run failed; only a permanent failure spares the other attempts."""
@@ -87,7 +96,20 @@ class Lease:
         await self._post("give-back", None)
 
     async def _post(self, name: str, body: object, **options: Any) -> Any:
-        return await self._http.json("POST", f"{self._path}/{name}", json=body, **options)
+        with _lease_errors():
+            return await self._http.json("POST", f"{self._path}/{name}", json=body, **options)
+
+
+@contextmanager
+def _lease_errors() -> Iterator[None]:
+    """A proxy's own 404 or 409 has no code of ours, and says nothing about the lease."""
+    try:
+        yield
+    except (Conflict, NotFound) as error:
+        is_conflict = isinstance(error, Conflict) and not error.code.startswith("http_")
+        if is_conflict or error.code in _LOST_CODES:
+            raise LeaseLost(error.code, error.message, hint=error.hint) from error
+        raise
 
 
 def result_document(transcript: dict[str, Any], warnings: Sequence[str]) -> dict[str, Any]:

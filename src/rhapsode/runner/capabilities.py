@@ -1,0 +1,68 @@
+"""What this machine can do: the engines that are installed, and the models they can load."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import structlog
+
+from rhapsode.catalogue.entries import models_of
+from rhapsode.catalogue.store import ModelStore
+from rhapsode.domain.runners import Capabilities, EngineOffer
+from rhapsode.engines.base import Availability, Engine
+from rhapsode.engines.registry import discover
+from rhapsode.runner.config import ChildSettings
+
+log = structlog.get_logger()
+
+
+def capabilities(settings: ChildSettings, store: ModelStore) -> Capabilities:
+    """The offer that goes to the server at registration."""
+    return Capabilities(
+        engines=tuple(_offers(settings, store)),
+        device=device(settings.device),
+        threads=settings.threads or len(os.sched_getaffinity(0)),
+    )
+
+
+def _offers(settings: ChildSettings, store: ModelStore) -> Iterator[EngineOffer]:
+    for name, engine in discover().items():
+        found = _probed(engine)
+        if not found.available:
+            log.info("engine not available", engine=name, detail=found.detail)
+            continue
+        models = own_models(engine) or _catalogued(name, settings, store)
+        if models:
+            yield EngineOffer(engine=name, models=models, version=found.detail)
+
+
+def _probed(engine: Engine) -> Availability:
+    try:
+        return engine.probe()
+    except Exception as error:  # noqa: BLE001 (a plug-in's code: anything can come out)
+        return Availability(available=False, detail=f"its probe failed: {error}")
+
+
+def own_models(engine: Engine) -> tuple[str, ...]:
+    """Models that an engine's package carries inside, which no catalogue has to fetch.
+
+    A plug-in names them in an attribute `own_models`; few have it.
+    """
+    return tuple(getattr(engine, "own_models", ()))
+
+
+def _catalogued(name: str, settings: ChildSettings, store: ModelStore) -> tuple[str, ...]:
+    models = models_of(name)
+    if not settings.pull:
+        models = tuple(model for model in models if store.path_of(model))
+    return tuple(model.name for model in models)
+
+
+def device(wanted: str) -> str:
+    """The device in words; `auto` means the graphics card where the system shows one.
+
+    Looking at the device file keeps this free of any engine's library.
+    """
+    if wanted != "auto":
+        return wanted
+    return "cuda" if Path("/dev/nvidiactl").exists() else "cpu"

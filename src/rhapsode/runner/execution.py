@@ -1,0 +1,248 @@
+"""One job, from its assignment to the server's receipt, whatever happens in between."""
+
+import asyncio
+import errno
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from rhapsode.client import Backoff, DigestMismatch, Lease, LeaseLost, ServerFault
+from rhapsode.domain.errors import Denied, DomainError, Invalid, Limited, NotFound, Unavailable
+from rhapsode.domain.jobs import JobError, Progress
+from rhapsode.domain.runners import Assignment, Registration
+from rhapsode.runner.config import RunnerConfig
+from rhapsode.runner.handle import Child, Work
+from rhapsode.runner.heart import Heart, Stop
+from rhapsode.runner.messages import LOADING, Done, Failed, Perform, Stopped
+from rhapsode.runner.scratch import Scratch, free_bytes
+
+FETCHING = "fetching media"
+_SPARE_BYTES = 16 * 1024 * 1024
+"""Room that must be left on the disk beside the recording, for the result."""
+_FAULT_TRIES = 3
+_TOO_LARGE = {"result_too_large", "body_too_large", "http_413"}
+_GIVE_BACK_SECONDS = 5.0
+_LOG_STEP = 0.1
+
+log = structlog.get_logger()
+
+
+class Dropped(Exception):
+    """The job is not ours any more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Equipment:
+    """What a job is done with."""
+
+    config: RunnerConfig
+    registration: Registration
+    child: Child
+    scratch: Scratch
+
+
+class Execution:
+    """One run of one job. `drop` makes `run` return soon, whatever it is waiting for."""
+
+    def __init__(self, equipment: Equipment, lease: Lease, assignment: Assignment) -> None:
+        self._config = equipment.config
+        self._child = equipment.child
+        self._scratch = equipment.scratch
+        self._lease = lease
+        self._assignment = assignment
+        self._run = f"{assignment.job_id}/{assignment.attempt}"
+        self._heart = Heart(
+            lease, equipment.registration.heartbeat_seconds, self._config.progress_seconds
+        )
+        self._work: Work | None = None
+        self._child_is_loud = False
+        self._logged = Progress("", 0.0)
+
+    def drop(self, reason: Stop) -> None:
+        """Stop working on it; with LEAVING it goes back to the queue."""
+        self._heart.drop(reason)
+
+    async def run(self) -> None:
+        """Do the job and report; returns when the child is free again."""
+        beating = asyncio.create_task(self._heart.beat(), name="heartbeat")
+        working = asyncio.create_task(self._to_the_end(), name="job")
+        try:
+            await _first(working, self._heart.stop)
+            if not working.done():
+                await self._stop_working(working)
+            else:
+                working.result()
+        finally:
+            await _canceled(beating)
+
+    async def _stop_working(self, working: asyncio.Task[None]) -> None:
+        reason = self._heart.stop.result()
+        log.info("job dropped", reason=reason.value)
+        started = time.monotonic()
+        giving_back = asyncio.create_task(self._give_back(reason))
+        await _canceled(working)
+        if self._work is not None:
+            await self._child.abandon(self._work, self._config.cancel_seconds)
+        log.debug("work stopped", seconds=round(time.monotonic() - started, 3))
+        await giving_back
+
+    async def _give_back(self, reason: Stop) -> None:
+        if reason is not Stop.LEAVING:
+            return
+        try:
+            await asyncio.wait_for(self._lease.give_back(), _GIVE_BACK_SECONDS)
+            log.info("job given back")
+        except (TimeoutError, DomainError) as error:
+            log.warning("job could not be given back", error=str(error))
+
+    # The work
+
+    async def _to_the_end(self) -> None:
+        with self._scratch.job_folder(self._run) as folder:
+            try:
+                await self._report(await self._outcome(folder), folder)
+            except (Dropped, LeaseLost):
+                self._heart.drop(Stop.LOST)
+                log.warning("job dropped", reason=Stop.LOST.value)
+                if self._work is not None:
+                    await self._child.abandon(self._work, self._config.cancel_seconds)
+
+    async def _outcome(self, folder: Path) -> Done | Failed:
+        """Load the model and fetch the recording at the same time, then transcribe."""
+        media, result = folder / "media", folder / "result.json"
+        fetching = asyncio.create_task(self._fetch(media), name="media")
+        spec = self._assignment.spec
+        self._work = work = self._child.prepare(self._run, spec, self._child_progress)
+        try:
+            await _first(fetching, work.over)
+            if fetching.done() and (failed := fetching.result()) is not None:
+                return failed
+            if not work.over.done():
+                duration = self._assignment.media.duration
+                self._child.perform(Perform(self._run, spec, str(media), str(result), duration))
+            final = await work.over
+        finally:
+            await _canceled(fetching)
+        if isinstance(final, Stopped):
+            raise Dropped
+        return final
+
+    async def _fetch(self, target: Path) -> Failed | None:
+        """Bring the recording here; what prevents that is a failure of this run."""
+        media = self._assignment.media
+        try:
+            self._heart.tell(Progress(FETCHING, 0.0))
+            if free_bytes(target.parent) < media.size + _SPARE_BYTES:
+                return self._disk_full()
+            await self._lease.fetch_media(target, media.digest, self._fetch_progress)
+        except OSError as error:
+            if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+                return self._disk_full()
+            return Failed(self._run, "runner_storage", f"The runner's disk failed: {error}")
+        except DigestMismatch as error:
+            return Failed(self._run, error.code, str(error))
+        except LeaseLost:
+            raise
+        except DomainError as error:
+            return Failed(self._run, error.code, f"The recording could not be fetched: {error}")
+        return None
+
+    def _disk_full(self) -> Failed:
+        size = self._assignment.media.size / 1e6
+        message = (
+            f"The runner's disk has no room for this recording of {size:.0f} MB "
+            f"(in {self._scratch.root})."
+        )
+        return Failed(self._run, "runner_storage_full", message)
+
+    # Progress
+
+    def _fetch_progress(self, done: int) -> None:
+        """The transfer's progress, unless the child has more to say: one bar at a time."""
+        size = self._assignment.media.size
+        if not self._child_is_loud and size:
+            self._tell(Progress(FETCHING, min(1.0, done / size)))
+
+    def _child_progress(self, progress: Progress) -> None:
+        self._child_is_loud = progress.stage != LOADING
+        self._tell(progress)
+
+    def _tell(self, progress: Progress) -> None:
+        self._heart.tell(progress)
+        before = self._logged
+        step = progress.fraction - before.fraction
+        if progress.stage != before.stage or step >= _LOG_STEP or progress.fraction == 1:
+            self._logged = progress
+            percent = round(100 * progress.fraction)
+            log.info("job progress", stage=progress.stage, percent=percent)
+
+    # The report
+
+    async def _report(self, outcome: Done | Failed, folder: Path) -> None:
+        if isinstance(outcome, Failed):
+            await self._hand_in_failure(outcome)
+            return
+        try:
+            await self._insist(lambda: self._lease.send_result(folder / "result.json"))
+        except LeaseLost:
+            raise
+        except DomainError as error:
+            await self._hand_in_failure(self._refused(error))
+            return
+        self._log_finished(outcome)
+
+    def _refused(self, error: DomainError) -> Failed:
+        """The server does not want the result: another attempt's would be no different."""
+        permanent = isinstance(error, Invalid) or error.code in _TOO_LARGE
+        message = f"The server refused the result: {error}"
+        return Failed(self._run, "result_refused", message, permanent)
+
+    def _log_finished(self, done: Done) -> None:
+        duration = self._assignment.media.duration
+        speed = round(duration / done.seconds, 1) if duration and done.seconds else None
+        log.info("job finished", seconds=done.seconds, times_realtime=speed)
+
+    async def _hand_in_failure(self, failed: Failed) -> None:
+        log.warning(
+            "job failed", code=failed.code, message=failed.message, permanent=failed.permanent
+        )
+        error = JobError(failed.code, failed.message)
+        try:
+            await self._insist(lambda: self._lease.fail(error, permanent=failed.permanent))
+        except LeaseLost:
+            raise
+        except DomainError as refusal:
+            # The lease lapses by itself, so the job does not hang on this.
+            log.warning("failure could not be reported", error=str(refusal))
+        if self._work is not None and not self._work.over.done():
+            # The child still loads this job's model, which the next job may well want.
+            await self._child.abandon(self._work, self._config.hang_seconds)
+
+    async def _insist(self, send: Callable[[], Awaitable[None]]) -> None:
+        """Send until it arrives; give in to a refusal, or to a fault that repeats itself."""
+        backoff, faults = Backoff(), 0
+        while True:
+            try:
+                return await send()
+            except (Unavailable, Denied, Limited, NotFound) as error:
+                faults += isinstance(error, ServerFault | Limited | NotFound)
+                if faults >= _FAULT_TRIES:
+                    raise
+                log.warning("sending failed, trying again", error=error.message)
+            await backoff.wait()
+
+
+async def _first(*futures: "asyncio.Future[Any]") -> None:
+    await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
+
+
+async def _canceled(task: asyncio.Task[Any]) -> None:
+    """Cancel it and wait until it is through with that; what it says by then is of no use."""
+    task.cancel()
+    await asyncio.wait({task})
+    if not task.cancelled():
+        task.exception()
