@@ -6,11 +6,13 @@ from typing import Annotated
 import typer
 
 from rhapsode import __version__
-from rhapsode.cli import jobs, login, server, settings, tokens, users
+from rhapsode.cli import jobs, login, models, server, settings, tokens, users
 from rhapsode.cli.group import Group
 from rhapsode.cli.options import Json
 from rhapsode.cli.output import emit_json, emit_text
+from rhapsode.cli.runner import runner
 from rhapsode.cli.submit import submit
+from rhapsode.cli.transcribe import transcribe
 
 app = typer.Typer(
     name="rhapsode",
@@ -42,6 +44,8 @@ def version(*, json: Json = False) -> None:
         emit_text(__version__)
 
 
+app.command(rich_help_panel=LOCAL)(transcribe)
+app.add_typer(models.app, name="models", rich_help_panel=LOCAL)
 app.command(rich_help_panel=CLIENT)(submit)
 app.command(rich_help_panel=CLIENT)(jobs.jobs)
 app.command(rich_help_panel=CLIENT)(jobs.show)
@@ -51,6 +55,7 @@ app.command(rich_help_panel=CLIENT)(jobs.delete)
 app.command(rich_help_panel=CLIENT)(login.login)
 app.command(rich_help_panel=CLIENT)(login.logout)
 app.command(rich_help_panel=SERVER)(server.serve)
+app.command(rich_help_panel=SERVER)(runner)
 app.add_typer(users.app, name="user", rich_help_panel=SERVER)
 app.add_typer(tokens.app, name="token", rich_help_panel=SERVER)
 app.command(rich_help_panel=SERVER)(server.migrate)

@@ -22,12 +22,21 @@ PREFIX = "RHAPSODE_"
 DELIMITER = "__"
 SECRETS_DIR = "RHAPSODE_SECRETS_DIR"
 CONFIG = "RHAPSODE_CONFIG"
+# Variables of the command line: a machine that has them for one command runs others too.
 OTHERS = {
     CONFIG: "path of the settings file",
     SECRETS_DIR: "folder of secret files, each named as its key, as in `admin__password`",
     "RHAPSODE_SERVER": "URL of the server, for the commands that talk to one",
     "RHAPSODE_API_KEY": "API key for those commands",
-    "RHAPSODE_RUNNER_TOKEN": "runner token for `rhapsode runner`",
+    **{
+        f"RHAPSODE_RUNNER_{name}": "an option of `rhapsode runner`"
+        for name in (
+            *("TOKEN", "TOKEN_FILE", "NAME", "DEVICE", "COMPUTE_TYPE", "THREADS", "PULL"),
+            *("MODELS_DIR", "MIRROR_DIR", "SCRATCH_DIR", "DRAIN_SECONDS", "HANG_SECONDS"),
+        )
+    },
+    "RHAPSODE_LOG_LEVEL": "an option of `rhapsode runner`",
+    "RHAPSODE_LOG_FORMAT": "an option of `rhapsode runner`",
 }
 _FOR_TESTS = "RHAPSODE_TEST_"
 _KUBERNETES = re.compile(

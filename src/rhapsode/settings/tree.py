@@ -228,8 +228,8 @@ class EmbeddedRunner(Section):
 
     enabled: bool = Field(True, description="Whether `rhapsode serve` starts a runner.")
     device: str = Field("auto", description="`auto`, `cpu`, `cuda` or `cuda:N`.")
-    compute_type: str | None = Field(
-        None, description="The engine's number format, as in `int8`; without one, it chooses."
+    compute_type: str = Field(
+        "auto", description="The engine's number format, as in `int8`; `auto` lets it choose."
     )
     threads: int | None = Field(
         None, ge=1, description="CPU threads for the model; without one, the engine chooses."
