@@ -15,11 +15,15 @@ const SERVER = process.env.RHAPSODE_SERVER ?? "http://127.0.0.1:8080";
 /** Puts Swagger UI beside our own page, so that /docs needs no third party either. */
 function swaggerUi(): Plugin {
   const source = dirname(createRequire(import.meta.url).resolve("swagger-ui-dist/package.json"));
+  let output = OUTPUT;
   return {
     name: "swagger-ui",
     apply: "build",
+    configResolved(config) {
+      output = resolve(config.root, config.build.outDir);
+    },
     closeBundle() {
-      const target = resolve(OUTPUT, "docs");
+      const target = resolve(output, "docs");
       mkdirSync(target, { recursive: true });
       for (const file of ["swagger-ui-bundle.js", "swagger-ui.css", "LICENSE", "NOTICE"])
         cpSync(resolve(source, file), resolve(target, file));

@@ -13,10 +13,10 @@ interface FormatView {
 
 export const FORMATS: Record<string, FormatView> = {
   txt: { label: "TXT", note: "Plain text", shaped: false },
-  srt: { label: "SRT", note: "Subtitles for players and editors", shaped: true },
-  vtt: { label: "VTT", note: "Subtitles for the web", shaped: true },
+  srt: { label: "SRT", note: "Subtitles (SubRip)", shaped: true },
+  vtt: { label: "VTT", note: "Subtitles (WebVTT)", shaped: true },
   csv: { label: "CSV", note: "Table with times", shaped: false },
-  tsv: { label: "TSV", note: "Table, tab-separated", shaped: false },
+  tsv: { label: "TSV", note: "Table, split by tabs", shaped: false },
   json: { label: "JSON", note: "Everything, for programs", shaped: false },
 };
 

@@ -7,7 +7,7 @@ const FIELD =
 /** Flowbite's components, in our greys and with calmer edges. */
 export const theme: ThemeConfig = {
   button: {
-    base: "rounded-lg transition-colors focus-within:ring-0 focus-visible:outline-2 gap-1.5",
+    base: "rounded-lg transition-colors focus-within:ring-0 focus-visible:outline-2 gap-1.5 py-2",
   },
   input: { input: FIELD },
   select: { select: FIELD + "pe-8" },
@@ -18,5 +18,4 @@ export const theme: ThemeConfig = {
     header: "pb-0 text-lg md:pb-0",
     footer: "pt-0 md:pt-0 justify-end",
   },
-  alert: "text-sm",
 };
