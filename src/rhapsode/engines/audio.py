@@ -38,6 +38,7 @@ WALK_SECONDS = 10.0
 """How long `probe` may walk a file's packets to find a duration that its header lacks."""
 
 _HEAD_BYTES = 4096
+_WALK_PACKETS = 256
 _GAP_SECONDS = 0.1
 _MAX_GAP_SECONDS = 3600.0
 
@@ -287,12 +288,12 @@ def _walked(container: InputContainer, stream: AudioStream, size: int) -> float 
     deadline = time.monotonic() + WALK_SECONDS
     end, position = 0.0, 0
     try:
-        for packet in container.demux(stream):
+        for count, packet in enumerate(container.demux(stream), start=1):
             if packet.pts is not None and packet.time_base:
                 length = packet.duration or 0
                 end = max(end, float((packet.pts + length) * packet.time_base))
                 position = max(position, packet.pos or 0)
-            if time.monotonic() > deadline:
+            if count % _WALK_PACKETS == 0 and time.monotonic() > deadline:
                 return end * size / position if position else None
     except av.error.FFmpegError:  # a damaged tail ends the walk, not the probe
         pass
