@@ -17,7 +17,7 @@ class WebPageHook(BuildHookInterface):  # type: ignore[type-arg]
     def dependencies(self) -> list[str]:
         """Node from PyPI, on machines that have none and get no page ready-made."""
         script = _build_script(self.root)
-        if not _has_sources(self.root) or script.has_system_node():
+        if not _has_sources(self.root) or script.system_node():
             return []
         return [script.NODE_PACKAGE]
 
@@ -53,5 +53,6 @@ def _build_script(root: str) -> ModuleType:
     if spec is None or spec.loader is None:
         sys.exit(f"{path} is missing.")
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look themselves up there
     spec.loader.exec_module(module)
     return module

