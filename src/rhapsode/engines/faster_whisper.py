@@ -77,18 +77,13 @@ class LoadedModel:
     """A `Transcriber` over one WhisperModel."""
 
     def __init__(self, model: Any) -> None:
+        self.languages = _languages(model)
         self._model = model
         self._busy = threading.Lock()
-        self._worker: threading.Thread | None = None
-
-    @property
-    def languages(self) -> tuple[str, ...]:
-        """The codes of the languages that the model knows."""
-        return tuple(self._model.supported_languages)
 
     def detect_language(self, samples: Samples) -> LanguageGuess:
         """Looks at one window of 30 s, and at up to three more while none is clear."""
-        if not self._model.model.is_multilingual:
+        if len(self.languages) == 1:
             return LanguageGuess(self.languages[0], 1.0)
         heard: Counter[str] = Counter()
         with self._busy:
@@ -109,10 +104,9 @@ class LoadedModel:
             raise unsupported_language(language, self.languages)
         self._acquire(canceled)
         call = _Call(self._model, self._busy)
-        self._worker = threading.Thread(
+        threading.Thread(
             target=call.run, args=(samples, language, options), name=NAME, daemon=True
-        )
-        self._worker.start()
+        ).start()
         try:
             yield from call.segments(canceled)
         finally:
@@ -223,6 +217,15 @@ def _loaded(folder: Path, settings: LoadSettings) -> Any:
         cpu_threads=settings.threads or _threads(),
         local_files_only=True,
     )
+
+
+def _languages(model: Any) -> tuple[str, ...]:
+    """What the library knows of, as far as this model has a token for it."""
+    known = model.supported_languages
+    if len(known) == 1:
+        return tuple(known)
+    token = model.hf_tokenizer.token_to_id
+    return tuple(code for code in known if token(f"<|{code}|>") is not None)
 
 
 def _stoppable() -> type[Any]:
