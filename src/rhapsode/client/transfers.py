@@ -32,7 +32,7 @@ def ignore(_: int) -> None:
 async def file_body(path: Path, report: Report = ignore) -> AsyncIterator[bytes]:
     """The file in blocks, for a request's body; disk reads stay off the event loop."""
     done = 0
-    with await asyncio.to_thread(path.open, "rb") as source:
+    with path.open("rb") as source:
         while block := await asyncio.to_thread(source.read, BLOCK_BYTES):
             yield block
             done += len(block)
@@ -108,7 +108,8 @@ async def download(
     where the whole is not what `digest` (SHA-256, hexadecimal) says, OSError where the disk
     refuses, and the server's refusals.
     """
-    with await asyncio.to_thread(target.open, "wb") as file:
+    # Opened here and not in a thread: a cancellation half-way would leave it open.
+    with target.open("wb") as file:
         arrival = _Arrival(file)
         await _arrive(http, path, arrival, report, tries)
     found = arrival.hasher.hexdigest()

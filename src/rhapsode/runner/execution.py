@@ -61,6 +61,8 @@ class Execution:
         self._work: Work | None = None
         self._child_is_loud = False
         self._logged = Progress("", 0.0)
+        # Progress arrives in tasks that do not know which job they work for.
+        self._log = log.bind(job_id=str(assignment.job_id), attempt=assignment.attempt)
 
     def drop(self, reason: Stop) -> None:
         """Stop working on it; with LEAVING it goes back to the queue."""
@@ -178,7 +180,7 @@ class Execution:
         if progress.stage != before.stage or step >= _LOG_STEP or progress.fraction == 1:
             self._logged = progress
             percent = round(100 * progress.fraction)
-            log.info("job progress", stage=progress.stage, percent=percent)
+            self._log.info("job progress", stage=progress.stage, percent=percent)
 
     # The report
 

@@ -151,7 +151,7 @@ class Child:
         if self._vitals is not None:
             self._vitals.moved()
         if isinstance(message, Logged):
-            _relog(message)
+            self._relog(message)
         elif isinstance(message, Ready):
             if self._ready is not None and not self._ready.done():
                 self._ready.set_result(message.capabilities)
@@ -167,6 +167,11 @@ class Child:
             self._vitals.expect()
         else:
             self._vitals.rest()
+
+    def _relog(self, message: Logged) -> None:
+        method = getattr(log, message.level, log.info)
+        fields = {"run": self._work.run} if self._work else {}
+        method(message.event, **{**message.fields, **fields})
 
     async def _keep(
         self, process: ChildProcess, vitals: Vitals, ready: asyncio.Future[Capabilities]
@@ -208,9 +213,3 @@ def _no_start(death: Death) -> Unavailable:
         f"The runner's engine process did not start: {why}.",
         hint="Its log lines say more; check that the engines are installed properly.",
     )
-
-
-def _relog(message: Logged) -> None:
-    method = getattr(log, message.level, log.info)
-    fields = {key: value for key, value in message.fields.items() if key != "event"}
-    method(message.event, **fields)

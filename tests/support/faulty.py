@@ -1,0 +1,207 @@
+"""The runner protocol with faults on demand: what no well-behaved server can be made to do.
+
+It knows no rules; whoever tests the runner against the rules uses the real server.
+"""
+
+import asyncio
+import hashlib
+import socket
+from collections import defaultdict, deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+TOKEN = "rhr_test"
+
+
+@dataclass
+class Report:
+    """One call of the runner about a lease."""
+
+    job: str
+    attempt: int
+    kind: str
+    body: Any
+
+
+@dataclass
+class FaultyServer:
+    """Hands out jobs and notes what comes back; `faults` holds answers to give instead."""
+
+    port: int
+    heartbeat_seconds: float = 0.3
+    lease_seconds: float = 2.0
+    faults: dict[str, deque[Response]] = field(default_factory=lambda: defaultdict(deque))
+    cut_media_at: deque[int] = field(default_factory=deque)
+    reports: list[Report] = field(default_factory=list)
+    registered: list[dict[str, Any]] = field(default_factory=list)
+    ranges: list[str | None] = field(default_factory=list)
+    canceled: set[str] = field(default_factory=set)
+    lost: set[str] = field(default_factory=set)
+    token: str = TOKEN
+    bytes_a_second: float | None = None
+
+    def __post_init__(self) -> None:
+        self.runner_id = str(uuid4())
+        self._queue: deque[dict[str, Any]] = deque()
+        self._media: dict[str, bytes] = {}
+        self._news = asyncio.Condition()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    async def add(self, media: bytes, *, digest: str | None = None, **spec: Any) -> str:
+        """Queue a job; its id."""
+        job = str(uuid4())
+        self._media[job] = media
+        known = {"name": "a.wav", "size": len(media), "duration": None}
+        found = hashlib.sha256(media).hexdigest()
+        assignment = {"job_id": job, "attempt": 1, "spec": {"engine": "puppet", **spec}}
+        self._queue.append({**assignment, "media": {**known, "digest": digest or found}})
+        await self._tell()
+        return job
+
+    async def seen(self, what: Callable[[], Any], seconds: float = 20.0) -> Any:
+        """Wait until `what` returns something true, looking at each report."""
+        async with asyncio.timeout(seconds), self._news:
+            return await self._news.wait_for(what)
+
+    def of(self, job: str, kind: str) -> Report | None:
+        """The first report of that kind about a job."""
+        return next((r for r in self.reports if (r.job, r.kind) == (job, kind)), None)
+
+    async def final(self, job: str, seconds: float = 20.0) -> Report:
+        """The result, the failure or the return of a job."""
+        ends = ("result", "failure", "give-back")
+
+        def found() -> Report | None:
+            reports = (self.of(job, kind) for kind in ends)
+            return next((report for report in reports if report), None)
+
+        report: Report = await self.seen(found, seconds)
+        return report
+
+    async def _tell(self) -> None:
+        async with self._news:
+            self._news.notify_all()
+
+    def _refusal(self, request: Request, kind: str) -> Response | None:
+        if request.headers.get("authorization") != f"Bearer {self.token}":
+            return problem(401, "unauthenticated")
+        return self.faults[kind].popleft() if self.faults[kind] else None
+
+    async def register(self, request: Request) -> Response:
+        if refusal := self._refusal(request, "register"):
+            return refusal
+        self.registered.append(await request.json())
+        await self._tell()
+        rhythm = {
+            "heartbeat_seconds": self.heartbeat_seconds,
+            "lease_seconds": self.lease_seconds,
+        }
+        return JSONResponse({"runner_id": self.runner_id, **rhythm})
+
+    async def claim(self, request: Request) -> Response:
+        if refusal := self._refusal(request, "claim"):
+            return refusal
+        wait = (await request.json())["wait_seconds"]
+        try:
+            async with asyncio.timeout(min(wait, 5)), self._news:
+                await self._news.wait_for(lambda: self._queue)
+                return JSONResponse(self._queue.popleft())
+        except TimeoutError:
+            return Response(status_code=204)
+
+    async def lease(self, request: Request) -> Response:
+        kind, job = request.path_params["kind"], request.path_params["job"]
+        if refusal := self._refusal(request, kind):
+            return refusal
+        if kind == "media":
+            return self._send_media(request, job)
+        gone = job in self.lost or (job in self.canceled and kind != "heartbeat")
+        body = await request.json() if await request.body() else None
+        kind = f"{kind} refused" if gone else kind
+        self.reports.append(Report(job, int(request.path_params["attempt"]), kind, body))
+        await self._tell()
+        if gone:
+            return problem(409, "lease_lost")
+        if kind == "heartbeat":
+            return JSONResponse({"verdict": "cancel" if job in self.canceled else "continue"})
+        return Response(status_code=204)
+
+    def _send_media(self, request: Request, job: str) -> Response:
+        wanted = request.headers.get("range")
+        self.ranges.append(wanted)
+        media = self._media[job]
+        start = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted else 0
+        span = {"Content-Range": f"bytes {start}-{len(media) - 1}/{len(media)}"}
+        headers = {
+            "Content-Length": str(len(media) - start),
+            "ETag": f'"{hashlib.sha256(media).hexdigest()}"',
+            **(span if wanted else {}),
+        }
+        cut = self.cut_media_at.popleft() if self.cut_media_at else None
+        return StreamingResponse(
+            self._blocks(media[start:cut], truncated=cut is not None),
+            206 if wanted else 200,
+            headers=headers,
+        )
+
+    async def _blocks(self, media: bytes, *, truncated: bool) -> AsyncIterator[bytes]:
+        for start in range(0, len(media), 65536):
+            yield media[start : start + 65536]
+            if self.bytes_a_second:
+                await asyncio.sleep(65536 / self.bytes_a_second)
+        if truncated:
+            raise ConnectionResetError("cut on purpose")
+
+    def app(self) -> Starlette:
+        lease = "/api/runners/{runner}/leases/{job}/{attempt}/{kind}"
+        return Starlette(
+            routes=[
+                Route("/api/runners/register", self.register, methods=["POST"]),
+                Route("/api/runners/{runner}/claim", self.claim, methods=["POST"]),
+                Route(lease, self.lease, methods=["GET", "POST", "PUT"]),
+            ]
+        )
+
+
+def problem(status: int, code: str) -> Response:
+    """A problem document as the real server writes it."""
+    body = {"status": status, "code": code, "title": code, "detail": f"It is {code}."}
+    return JSONResponse(body, status, media_type="application/problem+json")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@asynccontextmanager
+async def serving(server: FaultyServer) -> AsyncIterator[FaultyServer]:
+    """The server listening on its port, within the block."""
+    config = uvicorn.Config(
+        server.app(), port=server.port, log_level="critical", lifespan="off", ws="none"
+    )
+    runs = uvicorn.Server(config)
+    runs.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
+    config.timeout_graceful_shutdown = 1
+    task = asyncio.create_task(runs._serve())
+    while not runs.started:
+        await asyncio.sleep(0.01)
+    try:
+        yield server
+    finally:
+        runs.should_exit = runs.force_exit = True
+        await task
