@@ -313,6 +313,17 @@ async def delete(connection: AsyncConnection, job_id: JobId) -> bool:
     return result.rowcount > 0
 
 
+async def expire_leases(
+    connection: AsyncConnection, runner_ids: Collection[RunnerId], now: datetime
+) -> None:
+    """Let the leases of these runners lapse now."""
+    await connection.execute(
+        jobs.update()
+        .where(jobs.c.state == "running", jobs.c.runner_id.in_(list(runner_ids)))
+        .values(lease_expires_at=now)
+    )
+
+
 def _lapsed(now: datetime, limit: int) -> ColumnElement[bool]:
     """A batch of expired leases that no other sweeper is working on."""
     batch = (

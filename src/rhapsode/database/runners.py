@@ -71,6 +71,16 @@ async def delete_token(connection: AsyncConnection, token_id: UUID) -> bool:
     return (await connection.execute(statement)).rowcount > 0
 
 
+async def ids_by_token_name(connection: AsyncConnection, name: str) -> list[RunnerId]:
+    """The runners that registered with a token of that name."""
+    query = (
+        select(runners.c.id)
+        .join(runner_tokens, runner_tokens.c.id == runners.c.token_id)
+        .where(runner_tokens.c.name == name)
+    )
+    return list((await connection.execute(query)).scalars())
+
+
 async def delete_tokens_named(connection: AsyncConnection, name: str) -> None:
     """Revoke every token of that name."""
     await connection.execute(runner_tokens.delete().where(runner_tokens.c.name == name))

@@ -77,3 +77,13 @@ async def create_once(
                 "idempotency_key_busy", "The same request is being served."
             ) from None
         return await recall(found)
+
+
+async def ensure_unshown(context: Context, request: Once | None) -> None:
+    """What was shown once is not kept, so it cannot be shown again."""
+    if await earlier(context, request) is not None:
+        raise Conflict(
+            "secret_already_shown",
+            "This request was served before, and its secret is not kept.",
+            hint="Delete what it made, and ask again with a fresh Idempotency-Key.",
+        )

@@ -23,8 +23,9 @@ from rhapsode.domain.runners import (
     Verdict,
 )
 from rhapsode.domain.transcripts import Transcript
-from rhapsode.services import secrets
+from rhapsode.services import idempotency, secrets
 from rhapsode.services.context import Context, new_id, now
+from rhapsode.services.idempotency import Once
 from rhapsode.services.jobs import changed, queued
 
 _SEEN_EVERY_SECONDS = 10.0
@@ -51,18 +52,24 @@ Connected = Callable[[], Awaitable[bool]]
 """Tells whether the claiming runner still listens."""
 
 
-async def create_token(context: Context, name: str) -> NewToken:
+async def create_token(context: Context, name: str, *, request: Once | None = None) -> NewToken:
     """A token with which a machine can join; its secret is returned this once."""
     secret = secrets.new_secret(secrets.RUNNER_TOKEN_PREFIX)
     token = RunnerToken(id=new_id(), name=name, created_at=now())
     async with context.database.write() as transaction:
         await table.insert_token(transaction.connection, token, secrets.hash_secret(secret))
+        await idempotency.record(transaction, request, token.id)
     return NewToken(token, secret)
 
 
 async def replace_token(context: Context, name: str) -> NewToken:
-    """A fresh token in place of every earlier one of that name."""
+    """A fresh token in place of every earlier one of that name.
+
+    The leases of the earlier ones' runners end now: who replaces a token knows them dead.
+    """
     async with context.database.write() as transaction:
+        dead = await table.ids_by_token_name(transaction.connection, name)
+        await jobs_table.expire_leases(transaction.connection, dead, now())
         await table.delete_tokens_named(transaction.connection, name)
     return await create_token(context, name)
 

@@ -1,0 +1,71 @@
+"""The application: its routes, its errors, and the parts that live as long as it does."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+from fastapi import APIRouter, FastAPI
+from starlette.types import ASGIApp
+
+from rhapsode import __version__
+from rhapsode.api import errors, events, health, jobs, media, options, runners, users
+from rhapsode.api.middleware import Observed
+from rhapsode.api.page import add_page
+from rhapsode.services.context import Context
+from rhapsode.telemetry import Metrics
+
+OpenContext = Callable[[], AbstractAsyncContextManager[Context]]
+
+_DESCRIPTION = """Speech to text on your own machines: upload a recording, make a job for it,
+watch it run, fetch the transcript. Send an API key as a bearer token. Errors are problem
+details (RFC 9457) with a stable `code`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppConfig:
+    """What the application needs to know beside its context."""
+
+    secure_cookies: bool | Literal["auto"] = "auto"
+
+
+def create_app(open_context: OpenContext, config: AppConfig | None = None) -> FastAPI:
+    """The application; its context opens and closes with its lifespan."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with open_context() as context:
+            app.state.context = context
+            yield
+
+    app = FastAPI(
+        title="Rhapsode",
+        version=__version__,
+        description=_DESCRIPTION,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        generate_unique_id_function=lambda route: f"{(route.tags or ['page'])[0]}_{route.name}",
+    )
+    app.state.secure_cookies = (config or AppConfig()).secure_cookies
+    _add_routes(app)
+    return app
+
+
+def observed(app: FastAPI, metrics: Metrics) -> ASGIApp:
+    """The application with request ids, logs and metrics around it.
+
+    Outermost, so that errors that no handler expected are counted and answered with an id.
+    """
+    return Observed(app, metrics)
+
+
+def _add_routes(app: FastAPI) -> None:
+    errors.add_handlers(app)
+    api = APIRouter(prefix="/api")
+    for part in (users, media, events, jobs, runners, options):
+        api.include_router(part.router)
+    app.include_router(api)
+    app.include_router(health.router)
+    add_page(app)

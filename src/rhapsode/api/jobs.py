@@ -1,0 +1,220 @@
+"""/api/jobs: asked for, watched, fetched."""
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Response
+from pydantic import Field
+
+from rhapsode.api.bodies import Answer, Asked, Page, page_of
+from rhapsode.api.deps import Ctx, CurrentUser, Flag, IdempotencyKey, Limit
+from rhapsode.api.errors import problems
+from rhapsode.api.ranges import disposition
+from rhapsode.database.jobs import JobFilter
+from rhapsode.domain.cues import Shaping
+from rhapsode.domain.formats import Format, render
+from rhapsode.domain.jobs import (
+    DEFAULT_ENGINE,
+    DEFAULT_MODEL,
+    MAX_PROMPT_CHARACTERS,
+    Job,
+    JobId,
+    JobSpec,
+    JobState,
+    Layout,
+    Priority,
+)
+from rhapsode.domain.media import MediaId
+from rhapsode.services import jobs
+from rhapsode.services.idempotency import once
+
+router = APIRouter(prefix="/jobs", tags=["jobs"], responses=problems(401, 403, 503))
+
+Name = Annotated[str, Field(min_length=1, max_length=90)]
+
+
+class SpecBody(Asked):
+    """What to do with the recording."""
+
+    engine: Name = DEFAULT_ENGINE
+    model: Name = DEFAULT_MODEL
+    language: Annotated[str, Field(pattern="^[a-z]{2,3}$")] | None = Field(
+        None, description="As in `en`; without one it is detected.", examples=["en"]
+    )
+    layout: Layout = Layout.SIMPLE
+    word_times: bool = True
+    prompt: Annotated[str, Field(max_length=MAX_PROMPT_CHARACTERS)] | None = Field(
+        None, description="Names, spelling and style that the engine should take as context."
+    )
+    priority: Priority = Field(Priority.NORMAL, description="0 batch, 1 normal, 2 urgent.")
+
+    def to_domain(self) -> JobSpec:
+        """The spec in the domain's terms."""
+        return JobSpec(**dict(self))
+
+
+class JobInput(Asked):
+    """The recording: one that was uploaded."""
+
+    media_id: UUID
+
+
+class NewJob(Asked):
+    """A request to transcribe."""
+
+    input: JobInput
+    spec: SpecBody = Field(default_factory=SpecBody)
+
+
+class SpecAnswer(Answer):
+    """What is done with the recording."""
+
+    engine: str
+    model: str
+    language: str | None
+    layout: Layout
+    word_times: bool
+    prompt: str | None
+    priority: Priority
+
+
+class ProgressBody(Answer):
+    """What a run is doing, and the share of that which is done (0 to 1)."""
+
+    stage: str
+    fraction: float
+
+
+class ErrorBody(Answer):
+    """Why the job, or its last attempt, failed."""
+
+    code: str
+    message: str
+
+
+class JobBody(Answer):
+    """One job as it stands. The duration is the recording's, in seconds."""
+
+    id: UUID
+    name: str
+    media_id: UUID | None
+    user_id: UUID
+    spec: SpecAnswer
+    state: JobState
+    attempt: int
+    max_attempts: int
+    progress: ProgressBody | None
+    runner_name: str | None
+    language: str | None
+    duration: float | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    error: ErrorBody | None
+    warnings: list[str]
+
+
+def job_body(job: Job) -> JobBody:
+    """The document of a job."""
+    return JobBody.model_validate(job)
+
+
+@router.post("", status_code=201, responses=problems(404, 409, 422))
+async def create(
+    context: Ctx, user: CurrentUser, asked: NewJob, idempotency_key: IdempotencyKey = None
+) -> JobBody:
+    """Queue a job for an uploaded recording."""
+    wanted = once(user.id, idempotency_key, "POST jobs", asked.model_dump_json())
+    job = await jobs.create(
+        context, user, MediaId(asked.input.media_id), asked.spec.to_domain(), request=wanted
+    )
+    return job_body(job)
+
+
+@router.get("", responses=problems(422))
+async def page(
+    context: Ctx,
+    user: CurrentUser,
+    state: Annotated[list[JobState] | None, Query(description="Any of these.")] = None,
+    search: Annotated[str | None, Query(max_length=200, description="Part of a name.")] = None,
+    media_id: UUID | None = None,
+    cursor: UUID | None = None,
+    limit: Limit = 50,
+) -> Page[JobBody]:
+    """One's jobs, newest first."""
+    wanted = JobFilter(
+        user_id=user.id,
+        states=state or (),
+        search=search,
+        media_id=None if media_id is None else MediaId(media_id),
+        before=None if cursor is None else JobId(cursor),
+    )
+    found = await jobs.page(context, wanted, limit + 1)
+    return page_of([job_body(job) for job in found], [job.id for job in found], limit)
+
+
+@router.get("/{job_id}", responses=problems(404, 422))
+async def get(context: Ctx, user: CurrentUser, job_id: UUID) -> JobBody:
+    """One job as it stands."""
+    return job_body(await jobs.get(context, user, JobId(job_id)))
+
+
+@router.post("/{job_id}/cancel", responses=problems(404, 409, 422))
+async def cancel(context: Ctx, user: CurrentUser, job_id: UUID) -> JobBody:
+    """Call a job off, also while it runs."""
+    return job_body(await jobs.cancel(context, user, JobId(job_id)))
+
+
+@router.post("/{job_id}/retry", responses=problems(404, 409, 422))
+async def retry(context: Ctx, user: CurrentUser, job_id: UUID) -> JobBody:
+    """Queue a job again that failed, expired or was canceled."""
+    return job_body(await jobs.retry(context, user, JobId(job_id)))
+
+
+@router.delete("/{job_id}", status_code=204, responses=problems(404, 422))
+async def delete(
+    context: Ctx,
+    user: CurrentUser,
+    job_id: UUID,
+    keep_media: Flag = False,
+) -> None:
+    """Remove a job, its transcript, and its recording unless another job uses that."""
+    await jobs.delete(context, user, JobId(job_id), keep_media=keep_media)
+
+
+CueLimit = Annotated[int | None, Query(ge=1, le=1000)]
+
+
+@router.get(
+    "/{job_id}/transcript",
+    response_class=Response,
+    responses={
+        200: {
+            "description": "The transcript in the format asked for.",
+            "content": {item.media_type.partition(";")[0]: {} for item in Format},
+        },
+        **problems(404, 409, 422),
+    },
+)
+async def transcript(
+    context: Ctx,
+    user: CurrentUser,
+    job_id: UUID,
+    format: Format = Format.JSON,  # noqa: A002 (the product's word for it)
+    chars_per_line: CueLimit = None,
+    lines_per_cue: CueLimit = None,
+    words_per_cue: CueLimit = None,
+    download: Flag = False,
+) -> Response:
+    """The transcript, rendered on request; the three limits shape srt and vtt."""
+    job, found = await jobs.transcript(context, user, JobId(job_id))
+    shaping = Shaping(chars_per_line, lines_per_cue, words_per_cue)
+    text = render(found, format, shaping, job.spec.layout)
+    stem = job.name.rpartition(".")[0] or job.name
+    kind = "attachment" if download else "inline"
+    return Response(
+        text,
+        media_type=format.media_type,
+        headers={"content-disposition": disposition(kind, f"{stem}.{format}")},
+    )

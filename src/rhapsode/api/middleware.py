@@ -1,0 +1,89 @@
+"""Around every request: its id, its line in the log, its place in the metrics."""
+
+import re
+import time
+from uuid import uuid4
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from rhapsode.telemetry import Metrics, request_context
+
+_ACCEPTABLE_ID = re.compile(r"[\w.-]{8,64}")
+_QUIET = {"/healthz", "/ready", "/metrics"}
+
+_CONTENT_SECURITY_POLICY = (
+    "default-src 'self'; style-src 'self'; script-src 'self'; media-src 'self' blob:; "
+    "connect-src 'self'; img-src 'self' data:; font-src 'self'; object-src 'none'; "
+    "frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
+)
+_SECURITY_HEADERS = {
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "content-security-policy": _CONTENT_SECURITY_POLICY,
+}
+
+log = structlog.get_logger(__name__)
+
+
+class Observed:
+    """Wraps the application. Plain ASGI, so that streams pass through untouched."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = _request_id(scope)
+        scope["rhapsode.request_id"] = request_id
+        answer = _Answer(send, request_id)
+        started = time.perf_counter()
+        with request_context(request_id):
+            try:
+                await self._app(scope, receive, answer.send)
+            finally:
+                self._note(scope, answer.status, time.perf_counter() - started)
+
+    def _note(self, scope: Scope, status: int, seconds: float) -> None:
+        route = getattr(scope.get("route"), "path", None) or "unrouted"
+        method = scope["method"]
+        self._metrics.requests.labels(method, route, status).inc()
+        self._metrics.request_seconds.labels(method, route).observe(seconds)
+        tell = log.debug if scope["path"] in _QUIET else log.info
+        tell(
+            "request",
+            method=method,
+            path=scope["path"],
+            status=status,
+            milliseconds=round(seconds * 1000, 1),
+        )
+
+
+def _request_id(scope: Scope) -> str:
+    """The caller's, so that a request can be followed across services; else a new one."""
+    given = Headers(scope=scope).get("x-request-id", "")
+    return given if _ACCEPTABLE_ID.fullmatch(given) else uuid4().hex
+
+
+class _Answer:
+    """Adds headers to the answer, and remembers its status."""
+
+    def __init__(self, send: Send, request_id: str) -> None:
+        self._send = send
+        self._request_id = request_id
+        self.status = 499  # what is noted where the client left before any answer
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = MutableHeaders(scope=message)
+            headers["x-request-id"] = self._request_id
+            for name, value in _SECURITY_HEADERS.items():
+                headers.setdefault(name, value)
+        await self._send(message)

@@ -1,0 +1,260 @@
+"""/api/runners: the protocol of the runners, and their administration.
+
+Everything is asked by the runner: it needs one outbound connection and a token.
+"""
+
+from datetime import datetime, timedelta
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.responses import RedirectResponse
+from pydantic import Field
+
+from rhapsode.api.bodies import Answer, Asked
+from rhapsode.api.deps import Admin, Ctx, IdempotencyKey, RunnerSecret
+from rhapsode.api.errors import problems
+from rhapsode.api.ranges import content
+from rhapsode.domain.errors import Invalid
+from rhapsode.domain.jobs import JobError, JobId, Progress, RunnerId
+from rhapsode.domain.runners import Assignment, Capabilities, Registration, Verdict
+from rhapsode.domain.transcripts import Transcript
+from rhapsode.services import runners
+from rhapsode.services.idempotency import ensure_unshown, once
+from rhapsode.services.offers import online
+from rhapsode.services.runners import Lease
+
+router = APIRouter(tags=["runners"], responses=problems(401, 403, 503))
+
+_LINK_LIFETIME = timedelta(hours=6)
+
+
+class Register(Asked):
+    """Who the runner is and what it can do."""
+
+    name: str = Field(min_length=1, max_length=100)
+    version: str = Field(max_length=40)
+    capabilities: Capabilities
+
+
+class Claim(Asked):
+    """How long the answer may wait for a job to come."""
+
+    wait_seconds: float = Field(30.0, ge=0, le=600)
+
+
+class ProgressAsked(Asked):
+    """What the runner is doing, and the share of that which is done (0 to 1)."""
+
+    stage: str = Field(max_length=40)
+    fraction: float = Field(ge=0, le=1)
+
+
+class Heartbeat(Asked):
+    """A sign of life, with progress if there is news of it."""
+
+    progress: ProgressAsked | None = None
+
+
+class HeartbeatAnswer(Answer):
+    """Whether to go on."""
+
+    verdict: Verdict
+
+
+class Result(Asked):
+    """The canonical transcript, and what the user should know about how it came to be."""
+
+    transcript: dict[str, Any]
+    warnings: list[Annotated[str, Field(max_length=1000)]] = Field(default=[], max_length=100)
+
+
+class Failure(Asked):
+    """Why the run failed; a permanent failure is not tried again."""
+
+    code: str = Field(pattern="^[a-z0-9_]{1,64}$")
+    message: str = Field(max_length=4000)
+    permanent: bool = False
+
+
+class TokenBody(Answer):
+    """A runner token, without its secret."""
+
+    id: UUID
+    name: str
+    created_at: datetime
+
+
+class NewTokenBody(TokenBody):
+    """A runner token with its secret, which is shown this once."""
+
+    secret: str
+
+
+class NewToken(Asked):
+    """What the token is for."""
+
+    name: str = Field(min_length=1, max_length=100)
+
+
+class RunnerBody(Answer):
+    """A runner that was heard of lately, and the job that it is on."""
+
+    id: UUID
+    name: str
+    version: str
+    capabilities: Capabilities
+    registered_at: datetime
+    seen_at: datetime
+    job_id: UUID | None = None
+
+
+class RunnerList(Answer):
+    """The runners that were heard of lately."""
+
+    items: list[RunnerBody]
+
+
+class TokenList(Answer):
+    """All runner tokens."""
+
+    items: list[TokenBody]
+
+
+@router.post("/runners/register", responses=problems(422))
+async def register(context: Ctx, secret: RunnerSecret, asked: Register) -> Registration:
+    """Make a runner known, and learn the rhythm to keep."""
+    return await runners.register(
+        context,
+        secret,
+        name=asked.name,
+        version=asked.version,
+        capabilities=asked.capabilities,
+    )
+
+
+@router.post(
+    "/runners/{runner_id}/claim",
+    response_model=Assignment,
+    responses={204: {"description": "No job came."}, **problems(404, 422)},
+)
+async def claim(
+    request: Request, context: Ctx, secret: RunnerSecret, runner_id: UUID, asked: Claim
+) -> Assignment | Response:
+    """The next job that this runner can do; waits for one to come."""
+    runner = await runners.authenticate(context, RunnerId(runner_id), secret)
+
+    async def connected() -> bool:
+        return not await request.is_disconnected()
+
+    found = await runners.claim(context, runner, asked.wait_seconds, connected)
+    return Response(status_code=204) if found is None else found
+
+
+_LEASE = "/runners/{runner_id}/leases/{job_id}/{attempt}"
+_LEASE_PROBLEMS = problems(404, 409, 422)
+
+
+async def _lease(
+    context: Ctx, secret: RunnerSecret, runner_id: UUID, job_id: UUID, attempt: int
+) -> Lease:
+    await runners.authenticate(context, RunnerId(runner_id), secret)
+    return Lease(RunnerId(runner_id), JobId(job_id), attempt)
+
+
+CurrentLease = Annotated[Lease, Depends(_lease)]
+
+
+@router.post(f"{_LEASE}/heartbeat", responses=_LEASE_PROBLEMS)
+async def heartbeat(context: Ctx, lease: CurrentLease, asked: Heartbeat) -> HeartbeatAnswer:
+    """Renew the lease, tell of progress, learn whether to go on."""
+    told = asked.progress
+    progress = None if told is None else Progress(told.stage, told.fraction)
+    return HeartbeatAnswer(verdict=await runners.heartbeat(context, lease, progress))
+
+
+@router.head(f"{_LEASE}/media", include_in_schema=False)
+@router.get(
+    f"{_LEASE}/media",
+    response_class=Response,
+    responses={
+        200: {"description": "The recording."},
+        206: {"description": "The part that Range asks for."},
+        304: {"description": "Not modified."},
+        307: {"description": "The recording is at the presigned URL in Location."},
+        **problems(404, 409, 416, 422),
+    },
+)
+async def media(request: Request, context: Ctx, lease: CurrentLease) -> Response:
+    """The recording of the lease; Range is understood."""
+    item = await runners.leased_media(context, lease)
+    if context.rules.presign_downloads:
+        link = await context.store.link(item.key, _LINK_LIFETIME)
+        if link is not None:
+            return RedirectResponse(link)
+    return await content(request, context, item, download=True)
+
+
+@router.put(f"{_LEASE}/result", status_code=204, responses=_LEASE_PROBLEMS)
+async def result(context: Ctx, lease: CurrentLease, asked: Result) -> None:
+    """Hand in the transcript; the job is finished. The same again is fine."""
+    await runners.result(context, lease, _transcript(asked.transcript), tuple(asked.warnings))
+
+
+def _transcript(document: dict[str, Any]) -> Transcript:
+    try:
+        return Transcript.from_dict(document)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise Invalid(
+            "transcript_malformed",
+            f"The transcript is not one: {type(error).__name__} {error}.",
+        ) from error
+
+
+@router.post(f"{_LEASE}/failure", status_code=204, responses=_LEASE_PROBLEMS)
+async def failure(context: Ctx, lease: CurrentLease, asked: Failure) -> None:
+    """Tell that the run failed."""
+    error = JobError(asked.code, asked.message)
+    await runners.failure(context, lease, error, permanent=asked.permanent)
+
+
+@router.post(f"{_LEASE}/give-back", status_code=204, responses=_LEASE_PROBLEMS)
+async def give_back(context: Ctx, lease: CurrentLease) -> None:
+    """Return the job to the queue; it costs the job nothing."""
+    await runners.give_back(context, lease)
+
+
+@router.get("/runners")
+async def runners_online(context: Ctx, _admin: Admin) -> RunnerList:
+    """The runners that were heard of lately."""
+    busy = await runners.running(context)
+    found = [
+        RunnerBody.model_validate(runner).model_copy(update={"job_id": busy.get(runner.id)})
+        for runner in await online(context)
+    ]
+    return RunnerList(items=found)
+
+
+@router.post("/runner-tokens", status_code=201, responses=problems(409, 422))
+async def create_token(
+    context: Ctx, admin: Admin, asked: NewToken, idempotency_key: IdempotencyKey = None
+) -> NewTokenBody:
+    """A token with which a machine can join; its secret is shown this once."""
+    wanted = once(admin.id, idempotency_key, "POST runner-tokens", asked.name)
+    await ensure_unshown(context, wanted)
+    new = await runners.create_token(context, asked.name, request=wanted)
+    token = TokenBody.model_validate(new.token)
+    return NewTokenBody(**token.model_dump(), secret=new.secret)
+
+
+@router.get("/runner-tokens")
+async def tokens(context: Ctx, _admin: Admin) -> TokenList:
+    """All runner tokens, newest first."""
+    found = await runners.tokens(context)
+    return TokenList(items=[TokenBody.model_validate(token) for token in found])
+
+
+@router.delete("/runner-tokens/{token_id}", status_code=204, responses=problems(404, 422))
+async def delete_token(context: Ctx, _admin: Admin, token_id: UUID) -> None:
+    """Revoke a token: its runners are refused from now on."""
+    await runners.delete_token(context, token_id)

@@ -1,0 +1,108 @@
+"""The runner beside the server: the same program as any other, over loopback HTTP."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+
+import structlog
+
+from rhapsode.services import runners
+from rhapsode.services.context import Context
+from rhapsode.settings import Settings
+
+_RESTART_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)
+_GRACE_SECONDS = 10.0
+
+log = structlog.get_logger(__name__)
+
+
+class EmbeddedRunner:
+    """Keeps one runner process running until it is told to stop."""
+
+    def __init__(self, settings: Settings, context: Context, port: int) -> None:
+        self._settings = settings
+        self._context = context
+        self._port = port
+        self._process: asyncio.subprocess.Process | None = None
+        self._stopping = asyncio.Event()
+
+    async def run(self) -> None:
+        """Start the runner, and start it again should it end."""
+        for attempt in range(1_000_000):
+            self._process = await self._start()
+            code = await self._process.wait()
+            if self._stopping.is_set():
+                return
+            seconds = _RESTART_SECONDS[min(attempt, len(_RESTART_SECONDS) - 1)]
+            log.error("embedded_runner.ended", code=code, restart_in_seconds=seconds)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._stopping.wait()
+                return
+
+    async def stop(self) -> None:
+        """Let it finish the job at hand, for as long as the settings allow."""
+        self._stopping.set()
+        process = self._process
+        if process is None or process.returncode is not None:
+            return
+        self._signal(signal.SIGTERM)
+        try:
+            async with asyncio.timeout(self._settings.runner.drain_seconds + _GRACE_SECONDS):
+                await process.wait()
+        except TimeoutError:
+            log.warning("embedded_runner.killed")
+            self._signal(signal.SIGKILL)
+
+    def hurry(self) -> None:
+        """Have it give its job back to the queue at once."""
+        self._signal(signal.SIGTERM)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process is not None and self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.send_signal(number)
+
+    async def _start(self) -> asyncio.subprocess.Process:
+        # The name holds the port: two servers on one machine have two embedded runners.
+        name = f"embedded@{socket.gethostname()}:{self._port}"[:100]
+        token = await runners.replace_token(self._context, name)
+        return await asyncio.create_subprocess_exec(
+            *self._command(name),
+            env={**os.environ, "RHAPSODE_RUNNER_TOKEN": token.secret},
+            stdin=asyncio.subprocess.PIPE,  # it closes with this process, whatever ends that
+            start_new_session=True,  # Ctrl-C is for the server, which then stops the runner
+        )
+
+    def _command(self, name: str) -> list[str]:
+        wanted, models = self._settings.runner, self._settings.models
+        options: dict[str, object] = {
+            "--server": f"http://{self._host()}:{self._port}",
+            "--name": name,
+            "--device": wanted.device,
+            "--compute-type": wanted.compute_type or "auto",
+            "--threads": wanted.threads,
+            "--models-dir": models.folder,
+            "--mirror-dir": models.mirror_folder,
+            "--scratch-dir": self._settings.data / "runner",
+            "--drain-seconds": wanted.drain_seconds,
+            "--log-level": self._settings.logging.level,
+            "--log-format": self._settings.logging.format,
+        }
+        flags = ["--exit-with-parent"]
+        flags += [] if models.hub else ["--no-hub"]
+        flags += [] if models.registry else ["--no-registry"]
+        flags += [part for model in wanted.models for part in ("--preload", model)]
+        given = [(key, str(value)) for key, value in options.items() if value is not None]
+        pairs = [part for pair in given for part in pair]
+        return [sys.executable, "-m", "rhapsode", "runner", *pairs, *flags]
+
+    def _host(self) -> str:
+        """The server's own address, or loopback where it listens on every network."""
+        host = self._settings.server.host
+        if host in {"0.0.0.0", "::", ""}:  # noqa: S104 (compared, not bound)
+            return "127.0.0.1"
+        return f"[{host}]" if ":" in host else host
