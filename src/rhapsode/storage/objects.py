@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
 from urllib.parse import urlsplit
 
 import obstore
@@ -16,6 +16,9 @@ from obstore.exceptions import BaseError
 from obstore.store import LocalStore, S3Store
 
 from rhapsode.domain.errors import Invalid, Limited, NotFound, Unavailable
+
+if TYPE_CHECKING:
+    from obstore import GetResult  # exists for type checkers only
 
 PART_BYTES = 8 * 1024 * 1024
 """S3 takes at most 10,000 parts, so this allows objects of 78 GiB."""
@@ -147,7 +150,7 @@ async def _gathered(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         yield b"".join(held)
 
 
-async def _chunks(found: obstore.GetResult) -> AsyncIterator[bytes]:
+async def _chunks(found: "GetResult") -> AsyncIterator[bytes]:
     async for chunk in found.stream(min_chunk_size=_READ_BYTES):
         yield bytes(chunk)
 
