@@ -25,7 +25,15 @@ COMMANDS = [
         "logout",
     ],
 ]
-HEAVY = ["pydantic", "httpx", "fastapi", "sqlalchemy", "numpy", "av", "faster_whisper", "rich"]
+HEAVY = [
+    "pydantic",
+    "fastapi",
+    "sqlalchemy",
+    "numpy",
+    "av",
+    "faster_whisper",
+    "huggingface_hub",
+]
 
 
 def test_help_names_every_command() -> None:

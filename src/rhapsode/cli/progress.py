@@ -75,7 +75,7 @@ class FileBar:
         """The job has come this far."""
         if not self._following:
             self._following = True
-            self._progress.reset(self._task, total=1.0, bytes=False)
+            self._progress.reset(self._task, total=1.0, stage="", bytes=False)
         running = job.progress if job.state is JobState.RUNNING else None
         stage = running.stage if running else _WAITING.get(job.state, job.state.value)
         done = 1.0 if job.state is JobState.FINISHED else running.fraction if running else None

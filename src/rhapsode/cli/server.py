@@ -1,15 +1,20 @@
 """`rhapsode serve, migrate, openapi`: the server itself."""
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from rhapsode.cli.connect import run
 from rhapsode.cli.options import Config, Data
 from rhapsode.cli.output import emit_json, note
 
 if TYPE_CHECKING:
+    from rhapsode.services.context import Context
     from rhapsode.settings import Settings
+
+Result = TypeVar("Result")
 
 
 def load_settings(config: Path | None, data: Path | None = None, **more: Any) -> "Settings":
@@ -18,6 +23,20 @@ def load_settings(config: Path | None, data: Path | None = None, **more: Any) ->
 
     overrides = {key.replace("__", "."): value for key, value in more.items()}
     return load(config, overrides={"data": data, **overrides}).settings
+
+
+def in_services(
+    config: Path | None, data: Path | None, work: Callable[["Context"], Awaitable[Result]]
+) -> Result:
+    """Do work on the services themselves, in this process, whether or not a server runs."""
+    settings = load_settings(config, data)  # first: its mistakes are told at once
+    from rhapsode.bootstrap import open_services
+
+    async def inside() -> Result:
+        async with open_services(settings) as context:
+            return await work(context)
+
+    return run(inside())
 
 
 def serve(
@@ -55,8 +74,8 @@ def migrate(
     settings = load_settings(config, data)
     from rhapsode import bootstrap
 
-    bootstrap.migrate(settings, revision)
-    note(f"The database is at {revision}.")
+    reached = bootstrap.migrate(settings, revision)
+    note(f"The database is at revision {reached}.")
 
 
 def openapi() -> None:

@@ -5,11 +5,10 @@ from uuid import UUID
 
 import typer
 
-from rhapsode.cli.connect import run
 from rhapsode.cli.group import Group
 from rhapsode.cli.options import Config, Data, Json
 from rhapsode.cli.output import emit_json, emit_table, emit_text, local, note
-from rhapsode.cli.server import load_settings
+from rhapsode.cli.server import in_services
 from rhapsode.domain.errors import Invalid, NotFound
 from rhapsode.domain.users import KeyId, Role, User
 
@@ -47,15 +46,13 @@ def create(
     """Make a secret for a runner or a program; it is printed this once."""
     if (runner is None) == (api_key is None):
         raise typer.BadParameter("give one of --runner and --api-key")
-    from rhapsode.bootstrap import open_services
 
-    async def work() -> dict[str, Any]:
-        async with open_services(load_settings(config, data)) as context:
-            if runner is not None:
-                return await _runner_token(context, runner)
-            return await _api_key(context, api_key or "", user)
+    async def work(context: "Context") -> dict[str, Any]:
+        if runner is not None:
+            return await _runner_token(context, runner)
+        return await _api_key(context, api_key or "", user)
 
-    made = run(work())
+    made = in_services(config, data, work)
     if json:
         emit_json(made)
     else:
@@ -107,13 +104,11 @@ async def _only_admin(context: "Context") -> User:
 @app.command("list")
 def list_(*, json: Json = False, config: Config = None, data: Data = None) -> None:
     """List API keys and runner tokens, without their secrets."""
-    from rhapsode.bootstrap import open_services
 
-    async def work() -> list[dict[str, Any]]:
-        async with open_services(load_settings(config, data)) as context:
-            return await _all(context)
+    async def work(context: "Context") -> list[dict[str, Any]]:
+        return await _all(context)
 
-    found = run(work())
+    found = in_services(config, data, work)
     if json:
         emit_json(found)
         return
@@ -157,13 +152,11 @@ def revoke(
     data: Data = None,
 ) -> None:
     """Make an API key or a runner token void, from now on."""
-    from rhapsode.bootstrap import open_services
 
-    async def work() -> None:
-        async with open_services(load_settings(config, data)) as context:
-            await _revoke(context, token_id.lower())
+    async def work(context: "Context") -> None:
+        await _revoke(context, token_id.lower())
 
-    run(work())
+    in_services(config, data, work)
     note("It is void.")
 
 

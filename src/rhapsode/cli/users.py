@@ -1,16 +1,19 @@
 """`rhapsode user …`: accounts, in the database itself, so no server need run."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rhapsode.cli.connect import run
 from rhapsode.cli.group import Group
 from rhapsode.cli.options import Config, Data, Json
 from rhapsode.cli.output import emit_json, emit_table, local, note
-from rhapsode.cli.server import load_settings
+from rhapsode.cli.server import in_services
 from rhapsode.domain.users import Role, User
+
+if TYPE_CHECKING:
+    from rhapsode.services.context import Context
+    from rhapsode.services.users import NewUser
 
 app = typer.Typer(
     cls=Group,
@@ -41,16 +44,14 @@ def create(
     data: Data = None,
 ) -> None:
     """Make an account; without --password-file its password is made up and printed once."""
-    from rhapsode.bootstrap import open_services
-    from rhapsode.services import users
-
     password = read_password(password_file)
 
-    async def work() -> users.NewUser:
-        async with open_services(load_settings(config, data)) as context:
-            return await users.create(context, email, role, password)
+    async def work(context: "Context") -> "NewUser":
+        from rhapsode.services import users
 
-    made = run(work())
+        return await users.create(context, email, role, password)
+
+    made = in_services(config, data, work)
     if json:
         emit_json(_document(made.user) | {"password": made.password})
         return
@@ -65,14 +66,13 @@ def _details(user: User, password: str | None) -> list[tuple[str, object]]:
 @app.command("list")
 def list_(*, json: Json = False, config: Config = None, data: Data = None) -> None:
     """List the accounts."""
-    from rhapsode.bootstrap import open_services
-    from rhapsode.services import users
 
-    async def work() -> list[User]:
-        async with open_services(load_settings(config, data)) as context:
-            return await users.all_users(context)
+    async def work(context: "Context") -> list[User]:
+        from rhapsode.services import users
 
-    found = run(work())
+        return await users.all_users(context)
+
+    found = in_services(config, data, work)
     if json:
         emit_json([_document(user) for user in found])
         return
@@ -88,34 +88,31 @@ def password(
     data: Data = None,
 ) -> None:
     """Set an account's password and sign it out everywhere; asks without --password-file."""
-    from rhapsode.bootstrap import open_services
-    from rhapsode.services import users
-
     chosen = read_password(password_file) or typer.prompt(
         "New password", hide_input=True, confirmation_prompt=True
     )
 
-    async def work() -> None:
-        async with open_services(load_settings(config, data)) as context:
-            user = await users.by_email(context, email)
-            await users.set_password(context, user.id, chosen)
+    async def work(context: "Context") -> None:
+        from rhapsode.services import users
 
-    run(work())
+        user = await users.by_email(context, email)
+        await users.set_password(context, user.id, chosen)
+
+    in_services(config, data, work)
     note("The password is set.")
 
 
 @app.command()
 def delete(email: Email, config: Config = None, data: Data = None) -> None:
     """Delete an account that owns no jobs and recordings any more."""
-    from rhapsode.bootstrap import open_services
-    from rhapsode.services import users
 
-    async def work() -> None:
-        async with open_services(load_settings(config, data)) as context:
-            user = await users.by_email(context, email)
-            await users.delete(context, user.id)
+    async def work(context: "Context") -> None:
+        from rhapsode.services import users
 
-    run(work())
+        user = await users.by_email(context, email)
+        await users.delete(context, user.id)
+
+    in_services(config, data, work)
     note("The account is deleted.")
 
 
