@@ -37,7 +37,7 @@ def build(*, force: bool = False) -> None:
         return
     started = time.monotonic()
     node = find_node()
-    _install_packages(node)
+    install_packages(node)
     _compile(node)
     _say(f"Built the web page in {time.monotonic() - started:.0f} s")
 
@@ -116,7 +116,8 @@ def _does(node: str) -> bool:
     return (major == 20 and minor >= 19) or (major, minor) >= (22, 12)
 
 
-def _install_packages(node: Node) -> None:
+def install_packages(node: Node) -> None:
+    """Fetch what package-lock.json says, unless that was done before."""
     lock = WEB / "package-lock.json"
     installed = WEB / "node_modules" / ".package-lock.json"
     if installed.is_file() and installed.stat().st_mtime >= lock.stat().st_mtime:

@@ -47,12 +47,10 @@ export function isShown(job: Job, states: readonly JobState[], search: string): 
 }
 
 const STAGES: Record<string, string> = {
-  download: "Fetching the recording",
-  load: "Loading the model",
-  decode: "Reading the recording",
-  detect: "Listening for the language",
-  transcribe: "Transcribing",
-  upload: "Storing the transcript",
+  "fetching media": "Fetching the recording",
+  "fetching model": "Fetching the model",
+  loading: "Loading the model",
+  transcribing: "Transcribing",
 };
 
 /** What the runner is doing, in words. */

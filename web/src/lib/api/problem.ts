@@ -17,7 +17,6 @@ interface Details {
   title?: unknown;
   code?: unknown;
   hint?: unknown;
-  errors?: { where?: string; message?: string }[];
 }
 
 /** What an answer other than success says; works for answers of a proxy in between, too. */
@@ -25,7 +24,7 @@ export function problemOf(status: number, body: unknown): Problem {
   const details: Details = typeof body === "object" && body !== null ? body : {};
   const code = text(details.code) ?? `http_${status}`;
   const message = text(details.detail) ?? text(details.title) ?? unexplained(status);
-  return new Problem(status, code, withFields(message, details.errors), text(details.hint));
+  return new Problem(status, code, message, text(details.hint));
 }
 
 /** No answer at all: the network, or a server that is not running. */
@@ -49,13 +48,6 @@ function unexplained(status: number): string {
   if (status === 413) return "The file is larger than the server, or a proxy before it, accepts.";
   if (status >= 500) return `The server could not answer (${status}).`;
   return `The server refused this (${status}).`;
-}
-
-function withFields(message: string, errors: Details["errors"]): string {
-  const lines = (errors ?? []).map(({ where, message }) =>
-    [where, message].filter(Boolean).join(": "),
-  );
-  return lines.length > 0 ? `${message} ${lines.join("; ")}` : message;
 }
 
 function text(value: unknown): string | null {

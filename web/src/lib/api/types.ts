@@ -3,18 +3,18 @@ import type { components } from "./schema";
 
 type Schemas = components["schemas"];
 
-export type User = Schemas["User"];
-export type Media = Schemas["Media"];
-export type Job = Schemas["Job"];
+export type User = Schemas["UserBody"];
+export type Media = Schemas["MediaBody"];
+export type Job = Schemas["JobBody"];
 export type JobState = Job["state"];
-export type JobPage = Schemas["JobPage"];
-export type JobSpec = Schemas["Spec"];
-export type Options = Schemas["Options"];
-export type EngineOption = Schemas["OE"];
-export type ModelOption = Schemas["OM"];
-export type ApiKey = Schemas["Key"];
-export type NewSecret = Schemas["NewKey"];
-export type Runner = Schemas["Runner"];
+export type JobPage = Schemas["Page_JobBody_"];
+export type JobSpec = Schemas["SpecBody"];
+export type Options = Schemas["OptionsBody"];
+export type EngineOption = Schemas["EngineBody"];
+export type ModelOption = Schemas["ModelBody"];
+export type ApiKey = Schemas["KeyBody"];
+export type NewSecret = Schemas["NewKeyBody"];
+export type Runner = Schemas["RunnerBody"];
 
 export interface Segment {
   start: number;

@@ -27,18 +27,24 @@ export class OpenJob {
   async load(): Promise<void> {
     this.problem = null;
     try {
-      this.#take(await ask(api.GET("/api/jobs/{id}", { params: { path: { id: this.id } } })));
+      this.#take(
+        await ask(api.GET("/api/jobs/{job_id}", { params: { path: { job_id: this.id } } })),
+      );
     } catch (error) {
       this.problem = asProblem(error);
     }
   }
 
   async cancel(): Promise<void> {
-    this.#take(await ask(api.POST("/api/jobs/{id}/cancel", { params: { path: { id: this.id } } })));
+    this.#take(
+      await ask(api.POST("/api/jobs/{job_id}/cancel", { params: { path: { job_id: this.id } } })),
+    );
   }
 
   async retry(): Promise<void> {
-    this.#take(await ask(api.POST("/api/jobs/{id}/retry", { params: { path: { id: this.id } } })));
+    this.#take(
+      await ask(api.POST("/api/jobs/{job_id}/retry", { params: { path: { job_id: this.id } } })),
+    );
   }
 
   #take(job: Job): void {
@@ -49,7 +55,9 @@ export class OpenJob {
 
   async #readMedia(id: string): Promise<void> {
     try {
-      this.media = await ask(api.GET("/api/media/{id}", { params: { path: { id } } }));
+      this.media = await ask(
+        api.GET("/api/media/{media_id}", { params: { path: { media_id: id } } }),
+      );
     } catch {
       this.media = null; // Without its recording, the transcript is still worth showing.
     }
@@ -57,8 +65,8 @@ export class OpenJob {
 
   async #readTranscript(): Promise<void> {
     try {
-      const params = { path: { id: this.id }, query: { format: "json" as const } };
-      const answer = await ask(api.GET("/api/jobs/{id}/transcript", { params }));
+      const params = { path: { job_id: this.id }, query: { format: "json" as const } };
+      const answer = await ask(api.GET("/api/jobs/{job_id}/transcript", { params }));
       this.transcript = answer as Transcript;
     } catch (error) {
       this.problem = asProblem(error);

@@ -51,15 +51,19 @@ export class JobList {
   }
 
   async cancel(job: Job): Promise<void> {
-    this.#put(await ask(api.POST("/api/jobs/{id}/cancel", { params: { path: { id: job.id } } })));
+    this.#put(
+      await ask(api.POST("/api/jobs/{job_id}/cancel", { params: { path: { job_id: job.id } } })),
+    );
   }
 
   async retry(job: Job): Promise<void> {
-    this.#put(await ask(api.POST("/api/jobs/{id}/retry", { params: { path: { id: job.id } } })));
+    this.#put(
+      await ask(api.POST("/api/jobs/{job_id}/retry", { params: { path: { job_id: job.id } } })),
+    );
   }
 
   async remove(job: Job): Promise<void> {
-    await ask(api.DELETE("/api/jobs/{id}", { params: { path: { id: job.id } } }));
+    await ask(api.DELETE("/api/jobs/{job_id}", { params: { path: { job_id: job.id } } }));
     this.#drop(job.id);
   }
 
@@ -73,7 +77,7 @@ export class JobList {
       );
       if (request !== this.#request) return;
       take(page.items);
-      this.next = page.next;
+      this.next = page.next ?? null;
       this.problem = null;
       this.loaded = true;
     } catch (error) {

@@ -46,7 +46,7 @@ export class Upload {
     this.#sending?.abort();
     const id = this.#mediaId;
     if (id && this.state === "failed")
-      void api.DELETE("/api/media/{id}", { params: { path: { id } } });
+      void api.DELETE("/api/media/{media_id}", { params: { path: { media_id: id } } });
   }
 
   async #send(): Promise<string> {
