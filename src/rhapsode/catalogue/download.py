@@ -19,8 +19,6 @@ READ_SECONDS = 30.0
 TRIES = 5
 """Broken connections in a row that brought nothing new, before giving up."""
 
-_CHUNK = 1 << 20
-
 Counting = Callable[[int], None]
 """Told how many bytes more are there; a negative number takes some back."""
 
@@ -142,7 +140,7 @@ def _fetch_some(http: httpx.Client, remote: Remote, part: Path, count: Counting)
             raise httpx.RemoteProtocolError("the file is shorter than what is there")
         response.raise_for_status()
         with part.open("ab") as file:
-            for chunk in response.iter_bytes(_CHUNK):
+            for chunk in response.iter_bytes():
                 file.write(chunk)
                 count(len(chunk))
 
