@@ -61,6 +61,12 @@ def test_the_standard_library_is_routed_too(stream: io.StringIO, name: str) -> N
     assert (line["event"], line["logger"], line["table"]) == ("heard", name, "jobs")
 
 
+def test_uvicorn_says_everything_once(stream: io.StringIO) -> None:
+    logging.getLogger("uvicorn.error").info("up", extra={"color_message": "\x1b[1mup"})
+    (line,) = lines(stream)
+    assert set(line) == {"event", "level", "logger", "timestamp"}
+
+
 def test_what_is_below_the_level_is_not_logged(stream: io.StringIO) -> None:
     log.debug("quiet")
     logging.getLogger("sqlalchemy.engine").info("SELECT 1")

@@ -120,6 +120,14 @@ def configure_logging(
     _route_everything_to(handler, level)
 
 
+def _without_colours(
+    _logger: Any, _method: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    """uvicorn sends each message twice, the second time with colours."""
+    event.pop("color_message", None)
+    return event
+
+
 def _shared_processors() -> list[structlog.types.Processor]:
     return [
         structlog.contextvars.merge_contextvars,
@@ -133,6 +141,7 @@ def _shared_processors() -> list[structlog.types.Processor]:
 def _ending(stream: TextIO, *, as_json: bool) -> Iterable[structlog.types.Processor]:
     # The traceback becomes text before `redact`, because an exception may quote a secret.
     yield structlog.stdlib.ProcessorFormatter.remove_processors_meta
+    yield _without_colours
     yield structlog.processors.StackInfoRenderer()
     yield structlog.processors.format_exc_info
     yield redact
@@ -147,6 +156,7 @@ def _ending(stream: TextIO, *, as_json: bool) -> Iterable[structlog.types.Proces
 _NOISY = {
     "sqlalchemy.engine": logging.WARNING,
     "aiosqlite": logging.WARNING,
+    "alembic": logging.WARNING,  # six lines at every start, to say that nothing changed
     "httpx": logging.WARNING,
     "httpcore": logging.WARNING,
     "uvicorn.access": logging.WARNING,  # the API logs its requests itself, with their id
