@@ -123,7 +123,7 @@ def configure_logging(
 def _without_colours(
     _logger: Any, _method: str, event: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
-    """uvicorn sends each message twice, the second time with colours."""
+    """Uvicorn sends each message twice, the second time with colours."""
     event.pop("color_message", None)
     return event
 
