@@ -39,9 +39,14 @@ export default defineConfig({
     // A data: address would need an exception in the Content-Security-Policy.
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
+    rolldownOptions: { checks: { pluginTimings: false } },
   },
   server: {
     proxy: Object.fromEntries(["/api", "/openapi.json", "/docs"].map((path) => [path, SERVER])),
   },
-  test: { include: ["src/**/*.test.ts"], environment: "node" },
+  test: {
+    include: ["src/**/*.test.ts"],
+    environment: "node",
+    setupFiles: ["src/test-setup.ts"],
+  },
 });

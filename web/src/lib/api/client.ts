@@ -3,7 +3,7 @@ import type { paths } from "./schema";
 import { asProblem, problemOf } from "./problem";
 
 /** The typed client. Cookies carry the login, so there is nothing else to set up. */
-export const api = createClient<paths>({ baseUrl: window.location.origin });
+export const api = createClient<paths>({ baseUrl: globalThis.location.origin });
 
 type Answer<T> = { data?: T; error?: unknown; response: Response };
 
