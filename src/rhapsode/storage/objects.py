@@ -2,13 +2,14 @@
 
 import asyncio
 import hashlib
+import io
 import os
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 from urllib.parse import urlsplit
 
 import obstore
@@ -18,7 +19,7 @@ from obstore.store import LocalStore, S3Store
 from rhapsode.domain.errors import Invalid, Limited, NotFound, Unavailable
 
 if TYPE_CHECKING:
-    from obstore import GetResult  # exists for type checkers only
+    from obstore import GetResult, ReadableFile  # exist for type checkers only
 
 PART_BYTES = 8 * 1024 * 1024
 """S3 takes at most 10,000 parts, so this allows objects of 78 GiB."""
@@ -85,7 +86,8 @@ class ObjectStore:
         """A seekable, blocking reader of one object."""
         if self._folder is not None:
             return (self._folder / key).open("rb")
-        return cast("BinaryIO", obstore.open_reader(self._store, key))
+        reader = _Reader(obstore.open_reader(self._store, key, buffer_size=_READ_BYTES))
+        return io.BufferedReader(reader, _READ_BYTES)
 
     async def delete(self, key: str) -> None:
         """Remove an object, and what a killed upload of it left; nothing to remove is fine."""
@@ -120,6 +122,30 @@ class ObjectStore:
         await _translated(obstore.put_async(self._store, "health/probe", b"ok"))
         found = await _translated(obstore.get_async(self._store, "health/probe"))
         await found.bytes_async()
+
+
+class _Reader(io.RawIOBase):
+    """An object as a file of the standard library, which obstore's reader is not quite."""
+
+    def __init__(self, reader: "ReadableFile") -> None:
+        self._reader = reader
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self._reader.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._reader.tell()
+
+    def readinto(self, buffer: Any) -> int:
+        found = bytes(self._reader.read(len(buffer)))
+        buffer[: len(found)] = found
+        return len(found)
 
 
 class _Tally:
