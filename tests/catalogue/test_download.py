@@ -6,11 +6,11 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
-from tests.support.files_server import FilesServer, files_server
 
 from rhapsode.catalogue import download
 from rhapsode.catalogue.download import Remote, client, disk_errors, fetch
 from rhapsode.domain.errors import Limited, Unavailable
+from tests.support.files_server import FilesServer, files_server
 
 CONTENT = np.random.default_rng(0).bytes(3_000_000)
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.support.files_server import FilesServer, files_server
 
 from rhapsode.catalogue import packages
 from rhapsode.catalogue.download import client
 from rhapsode.catalogue.kinds import Archive, Member
 from rhapsode.catalogue.packages import IndexSettings, fetch_archive, index_settings, unpack
 from rhapsode.domain.errors import Unavailable
+from tests.support.files_server import FilesServer, files_server
 
 
 def wheel(files: dict[str, bytes]) -> bytes:

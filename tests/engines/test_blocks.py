@@ -3,11 +3,11 @@ from collections.abc import Iterable
 
 import numpy as np
 import pytest
-from tests.support import recordings, speech
 
 from rhapsode.engines import audio, blocks
 from rhapsode.engines.base import SAMPLE_RATE, Samples
 from rhapsode.engines.blocks import Block, BlockBuilder, Piece, SpeechCutter, joined
+from tests.support import recordings, speech
 
 
 def _decoded(name: str) -> Samples:

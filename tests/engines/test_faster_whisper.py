@@ -7,11 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.support import speech
 
 from rhapsode.catalogue.entries import WHISPER_LANGUAGES
 from rhapsode.domain.errors import Invalid, Unavailable
-from rhapsode.engines import audio
+from rhapsode.engines import audio, faster_whisper
 from rhapsode.engines.base import (
     Canceled,
     LoadSettings,
@@ -19,6 +18,7 @@ from rhapsode.engines.base import (
     TranscribeOptions,
 )
 from rhapsode.engines.faster_whisper import ENGINE, LoadedModel
+from tests.support import speech
 
 
 def _never() -> bool:
@@ -135,6 +135,18 @@ def test_a_folder_without_a_model_is_told(tmp_path: Path) -> None:
     with pytest.raises(Unavailable) as failure:
         ENGINE.load(tmp_path, LoadSettings(device="cpu"))
     assert failure.value.code == "model_unloadable"
+
+
+def test_a_graphics_card_that_does_not_work_is_not_used(
+    two_cities: Samples, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    if faster_whisper._has_cuda():
+        pytest.skip("this machine's graphics card works")
+    monkeypatch.setattr(faster_whisper, "_has_cuda", lambda: True)
+    model = ENGINE.load(speech.model_path("tiny.en"), LoadSettings())
+    assert "so the CPU is" in caplog.text
+    assert list(model.transcribe(two_cities[:160_000], TranscribeOptions("en"), _never))
+    model.close()
 
 
 def test_closing_frees_the_model() -> None:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.support import recordings, speech
 
 from rhapsode.engines import audio
+from tests.support import recordings, speech
 
 _CHILD = """
 import resource, sys

@@ -7,7 +7,6 @@ from pathlib import Path
 import jiwer
 import numpy as np
 import pytest
-from tests.support import recordings, speech
 
 from rhapsode.domain.errors import Invalid
 from rhapsode.domain.jobs import JobSpec, Progress
@@ -23,6 +22,7 @@ from rhapsode.engines.base import (
     Transcriber,
 )
 from rhapsode.engines.pipeline import PipelineResult
+from tests.support import recordings, speech
 
 TINY = JobSpec(model="tiny.en")
 
@@ -222,6 +222,21 @@ def test_a_cancel_in_the_middle_takes_effect_within_two_seconds() -> None:
             speech.sample("two-cities"), JobSpec(), speech.loaded("base"), report, canceled
         )
     assert time.monotonic() - canceled_at[0] < 2.0
+
+
+def test_a_segment_with_a_long_silence_inside_is_parted() -> None:
+    words = (Word(0, 1, "Ask"), Word(1, 2, "not,"), Word(60, 61, "ask"), Word(61, 62, "what."))
+    parts = pipeline.split_at_silence(Segment(0, 62, "Ask not, ask what.", None, words))
+    assert parts == [
+        Segment(0, 2, "Ask not,", None, words[:2]),
+        Segment(60, 62, "ask what.", None, words[2:]),
+    ]
+
+
+def test_a_segment_that_spells_its_words_otherwise_stays_whole() -> None:
+    words = (Word(0, 1, "ten"), Word(60, 61, "more"))
+    segment = Segment(0, 61, "10 more", None, words)
+    assert pipeline.split_at_silence(segment) == [segment]
 
 
 def test_times_are_put_in_order_and_inside() -> None:

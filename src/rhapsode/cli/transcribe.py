@@ -140,7 +140,7 @@ def _transcribe(
         except (DomainError, OSError) as raised:
             error = _as_domain(raised)
             error_line(f"{file}: {error.message}", error.hint)
-            documents.append({"file": str(file), "error": {"code": error.code}})
+            documents.append(_failure(file, error))
             codes.append(code_of(error))
     if order.as_json:
         emit_json(documents)
@@ -222,6 +222,10 @@ def _document(file: Path, result: "PipelineResult", written: list[Path]) -> dict
         "warnings": list(result.warnings),
         "written": written,
     }
+
+
+def _failure(file: Path, error: DomainError) -> dict[str, Any]:
+    return {"file": str(file), "error": {"code": error.code, "message": error.message}}
 
 
 def _as_domain(error: DomainError | OSError) -> DomainError:

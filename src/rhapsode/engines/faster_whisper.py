@@ -5,6 +5,7 @@ stopped inside one. So it runs in a thread of its own: a cancel stops the waitin
 the thread ends after its window, and a lock keeps the next call from overlapping it.
 """
 
+import logging
 import os
 import queue
 import threading
@@ -14,6 +15,8 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from rhapsode.domain.errors import DomainError, Invalid, Unavailable
 from rhapsode.domain.transcripts import Segment, Word
@@ -35,6 +38,7 @@ SURE = 0.7
 
 MAX_LANGUAGE_WINDOWS = 4
 MAX_THREADS = 8
+log = logging.getLogger(__name__)
 _POLL_SECONDS = 0.1
 _WINDOW = 30 * SAMPLE_RATE
 
@@ -209,7 +213,22 @@ def _segment(segment: Any) -> Segment:
 
 
 def _loaded(folder: Path, settings: LoadSettings) -> Any:
-    device = _device(settings.device)
+    if settings.device != "auto":
+        return _loaded_on(settings.device, folder, settings)
+    if _has_cuda():
+        try:
+            model = _loaded_on("cuda", folder, settings)
+            # The CUDA libraries are only looked for when the first window is computed.
+            model.encode(
+                np.zeros((model.feat_kwargs.get("feature_size", 80), 3000), np.float32)
+            )
+            return model
+        except (RuntimeError, ValueError) as error:
+            log.warning("the graphics card cannot be used, so the CPU is: %s", error)
+    return _loaded_on("cpu", folder, settings)
+
+
+def _loaded_on(device: str, folder: Path, settings: LoadSettings) -> Any:
     return _stoppable()(
         str(folder),
         device=device,
@@ -244,12 +263,10 @@ def _stoppable() -> type[Any]:
     return StoppableModel
 
 
-def _device(wanted: str) -> str:
-    if wanted != "auto":
-        return wanted
+def _has_cuda() -> bool:
     import ctranslate2
 
-    return "cuda" if ctranslate2.get_cuda_device_count() else "cpu"
+    return bool(ctranslate2.get_cuda_device_count())
 
 
 def _compute_type(device: str, wanted: str) -> str:

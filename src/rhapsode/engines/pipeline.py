@@ -6,8 +6,9 @@ them and never more than two blocks are in memory, however long the recording is
 
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 from rhapsode.domain.jobs import JobSpec, Progress
@@ -24,6 +25,9 @@ from rhapsode.engines.blocks import Block, BlockBuilder, SpeechCutter
 
 STAGE = "transcribing"
 """The stage that this reports; whoever loads the model reports `loading` before."""
+
+SPLIT_SECONDS = 1.5
+"""A pause as long as this inside a segment parts it in two."""
 
 _POLL_SECONDS = 0.2
 
@@ -98,7 +102,7 @@ class _Work:
         )
         for segment in self.transcriber.transcribe(block.samples, options, self.canceled):
             restored = in_recording_time(segment, block)
-            self.segments.append(restored)
+            self.segments += split_at_silence(restored)
             self.meter.reached(restored.end)
         self.meter.reached(block.end_seconds)
 
@@ -209,6 +213,41 @@ def in_recording_time(segment: Segment, block: Block) -> Segment:
     start = block.original_point(segment.start, is_end=False)
     end = block.original_point(segment.end, is_end=True)
     return Segment(start, max(start, end), segment.text, segment.speaker)
+
+
+def split_at_silence(segment: Segment) -> list[Segment]:
+    """The segment in parts where a long silence runs through it.
+
+    The engine did not hear the silence that was left out, so it may have put the words of
+    both sides into one segment, which would stand on a screen all the while.
+    """
+    words = segment.words
+    seams = [
+        index
+        for index, (before, after) in enumerate(pairwise(words), start=1)
+        if after.start - before.end >= SPLIT_SECONDS
+    ]
+    texts = _texts_between(segment.text, words, seams)
+    bounds = pairwise([0, *seams, len(words)])
+    if not seams or not texts:
+        return [segment]
+    return [
+        Segment(words[start].start, words[end - 1].end, text, segment.speaker, words[start:end])
+        for text, (start, end) in zip(texts, bounds, strict=True)
+    ]
+
+
+def _texts_between(text: str, words: Sequence[Word], seams: Sequence[int]) -> list[str]:
+    """The text cut before the words at `seams`; nothing where it spells the words otherwise."""
+    at, cuts = 0, [0]
+    for index, word in enumerate(words):
+        found = text.find(word.text, at)
+        if found < 0:
+            return []
+        if index in seams:
+            cuts.append(found)
+        at = found + len(word.text)
+    return [text[start:end].strip() for start, end in pairwise([*cuts, len(text)])]
 
 
 def tidied(segments: list[Segment], duration: float) -> tuple[Segment, ...]:
