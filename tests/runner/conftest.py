@@ -4,8 +4,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+
 from tests.support import runners
-from tests.support.faulty import FaultyServer, free_port, serving
+from tests.support.faulty import FaultyServer, serving
+from tests.support.ports import free_port
 from tests.support.speech import sample
 
 

@@ -1,11 +1,14 @@
 """One job in a runner, with an engine that misbehaves in every way known."""
 
+import asyncio
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+
 from tests.support.faulty import TOKEN, FaultyServer, problem
 from tests.support.runners import config, running
 
@@ -146,7 +149,14 @@ async def test_lost_lease_drops_the_work_and_the_files(
         faulty.lost.add(job)
         result = await faulty.final(await faulty.add(speech, model="quick"))
         assert result.kind == "result"
-        assert files(tmp_path / "scratch") == ["lock"]
+        await until(lambda: files(tmp_path / "scratch") == ["lock"])
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+async def until(holds: Callable[[], bool], seconds: float = 5.0) -> None:
+    async with asyncio.timeout(seconds):
+        while not holds():
+            await asyncio.sleep(0.02)
 
 
 def files(folder: Path) -> list[str]:

@@ -5,7 +5,6 @@ It knows no rules; whoever tests the runner against the rules uses the real serv
 
 import asyncio
 import hashlib
-import socket
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -151,7 +150,7 @@ class FaultyServer:
         }
         cut = self.cut_media_at.popleft() if self.cut_media_at else None
         return StreamingResponse(
-            self._blocks(media[start:cut], truncated=cut is not None),
+            self._blocks(media[start:][:cut], truncated=cut is not None),
             206 if wanted else 200,
             headers=headers,
         )
@@ -181,27 +180,25 @@ def problem(status: int, code: str) -> Response:
     return JSONResponse(body, status, media_type="application/problem+json")
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 @asynccontextmanager
 async def serving(server: FaultyServer) -> AsyncIterator[FaultyServer]:
     """The server listening on its port, within the block."""
+    async with listening(server.app(), server.port):
+        yield server
+
+
+@asynccontextmanager
+async def listening(app: Starlette, port: int) -> AsyncIterator[str]:
+    """Any application on a real socket, within the block; its address."""
     config = uvicorn.Config(
-        server.app(), port=server.port, log_level="critical", lifespan="off", ws="none"
+        app, port=port, log_level="critical", lifespan="off", timeout_graceful_shutdown=1
     )
     runs = uvicorn.Server(config)
-    runs.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
-    config.timeout_graceful_shutdown = 1
     task = asyncio.create_task(runs._serve())
     while not runs.started:
         await asyncio.sleep(0.01)
     try:
-        yield server
+        yield f"http://127.0.0.1:{port}"
     finally:
         runs.should_exit = runs.force_exit = True
         await task

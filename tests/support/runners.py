@@ -8,11 +8,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.support import engines
-
 from rhapsode.client import Http
 from rhapsode.runner.config import ChildSettings, RunnerConfig
 from rhapsode.runner.supervisor import Supervisor
+from tests.support import engines
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -27,10 +26,10 @@ def environment(folder: Path) -> dict[str, str]:
 
 def config(url: str, token: str, folder: Path, **changes: Any) -> RunnerConfig:
     """A runner's configuration that keeps everything below `folder`."""
-    child = {"models_folder": folder / "models", "device": "cpu", "threads": 2}
+    child: dict[str, Any] = {"models_folder": folder / "models", "device": "cpu", "threads": 2}
     child |= changes.pop("child", {})
-    given = {"name": "test", "scratch": folder / "scratch", "drain_seconds": 5.0}
-    given |= {"progress_seconds": 0.1, "claim_seconds": 5.0, **changes}
+    given: dict[str, Any] = {"name": "test", "scratch": folder / "scratch"}
+    given |= {"drain_seconds": 5.0, "progress_seconds": 0.1, "claim_seconds": 5.0, **changes}
     return RunnerConfig(server=url, token=token, child=ChildSettings(**child), **given)
 
 

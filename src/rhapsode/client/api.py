@@ -14,7 +14,7 @@ from rhapsode.client.events import Event, events
 from rhapsode.client.http import TIMEOUT, Http, given
 from rhapsode.client.retry import with_retries
 from rhapsode.client.transfers import Report, download, file_body, ignore
-from rhapsode.client.views import JobPage, MediaPage, MediaView, NewSecret
+from rhapsode.client.views import Items, JobPage, MediaPage, MediaView, NewSecret
 from rhapsode.domain.cues import Shaping
 from rhapsode.domain.formats import Format
 from rhapsode.domain.jobs import TERMINAL, Job, JobId, JobState
@@ -227,8 +227,7 @@ class Client:
         return await self.http.json("GET", path, **options)
 
     async def _items(self, path: str) -> list[dict[str, Any]]:
-        answer = await self._get(path)
-        return decode(list[dict[str, Any]], answer["items"])
+        return decode(Items, await self._get(path)).items
 
     async def _post(self, path: str) -> Any:
         return await self.http.json("POST", path)

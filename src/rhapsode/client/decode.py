@@ -4,7 +4,7 @@ from typing import Any, TypeVar, cast
 
 from pydantic import TypeAdapter, ValidationError
 
-from rhapsode.client.problems import ServerFault
+from rhapsode.client.problems import unreadable
 
 T = TypeVar("T")
 _ADAPTERS: dict[Any, TypeAdapter[Any]] = {}
@@ -19,11 +19,9 @@ def decode(kind: type[T], document: Any) -> T:
         return cast("T", _adapter(kind).validate_python(document))
     except ValidationError as error:
         places = ", ".join(".".join(map(str, item["loc"])) for item in error.errors()[:5])
-        raise ServerFault(
-            "unexpected_answer",
-            f"The server's {kind.__name__} cannot be read (at {places or 'its root'}).",
-            hint="Check that the server runs a version that goes with this one.",
-        ) from error
+        name = getattr(kind, "__name__", kind)
+        message = f"The server's {name} cannot be read (at {places or 'its root'})."
+        raise unreadable(message) from error
 
 
 def encode(value: Any) -> Any:

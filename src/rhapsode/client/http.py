@@ -1,5 +1,6 @@
 """One warm connection pool to one server; every failure leaves it as a domain error."""
 
+import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Self
@@ -7,7 +8,7 @@ from typing import Any, Self
 import httpx
 
 from rhapsode import __version__
-from rhapsode.client.problems import MOST_BODY_BYTES, error_of, unreachable
+from rhapsode.client.problems import MOST_BODY_BYTES, error_of, unreachable, unreadable
 from rhapsode.domain.errors import Invalid
 
 TIMEOUT = httpx.Timeout(connect=10, read=30, write=30, pool=30)
@@ -83,7 +84,10 @@ class Http:
         """The decoded JSON of a successful answer, None where it has no body."""
         async with self.stream(method, path, **options) as response:
             body = await response.aread()
-            return response.json() if body else None
+        try:
+            return json.loads(body) if body else None
+        except ValueError as error:
+            raise unreadable(f"The answer of {self.server} is no JSON.") from error
 
 
 async def _start_of(response: httpx.Response) -> bytes:

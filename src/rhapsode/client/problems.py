@@ -89,6 +89,15 @@ def _unexplained(made: type[DomainError], status: int, server: str) -> DomainErr
     )
 
 
+def unreadable(message: str) -> ServerFault:
+    """The error for a success whose content makes no sense here."""
+    return ServerFault(
+        "unexpected_answer",
+        message,
+        hint="Check that it is a Rhapsode server, of a version that goes with this one.",
+    )
+
+
 def unreachable(error: httpx.TransportError, server: str) -> Unreachable:
     """The error for a connection that failed or broke."""
     if isinstance(error, httpx.TimeoutException):

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,11 @@ class RunnerApi:
         return Lease(self._http, path)
 
 
+@dataclass(frozen=True, slots=True)
+class _HeartbeatAnswer:
+    verdict: Verdict
+
+
 class LeaseLost(Conflict):
     """The job is somebody else's now, or nobody's: drop the work."""
 
@@ -69,7 +75,7 @@ class Lease:
         """Renew the lease and learn whether to go on."""
         body = {"progress": None if progress is None else encode(progress)}
         answer = await self._post("heartbeat", body, timeout=_BEAT_TIMEOUT)
-        return Verdict(answer["verdict"])
+        return decode(_HeartbeatAnswer, answer).verdict
 
     async def fetch_media(self, target: Path, digest: str, report: Report = ignore) -> None:
         """Bring the recording to `target`, however often the connection breaks."""

@@ -53,6 +53,7 @@ class _Arrival:
 
     file: IO[bytes]
     size: int = 0
+    held: bytearray = field(default_factory=bytearray)
     etag: str | None = None
     hasher: "hashlib._Hash" = field(default_factory=hashlib.sha256)
 
@@ -78,7 +79,8 @@ class _Arrival:
         self.size = 0
         self.hasher = hashlib.sha256()
 
-    def write(self, block: bytes) -> None:
+    def flush(self) -> None:
+        block, self.held = bytes(self.held), bytearray()
         self.file.write(block)
         self.hasher.update(block)
         self.size += len(block)
@@ -146,9 +148,15 @@ async def _continue(http: Http, path: str, arrival: _Arrival, report: Report) ->
     try:
         async with http.stream("GET", path, headers=headers, follow_redirects=True) as response:
             await asyncio.to_thread(arrival.begin, response)
-            async for block in response.aiter_bytes(BLOCK_BYTES):
-                await asyncio.to_thread(arrival.write, block)
-                report(arrival.size)
+            try:
+                async for block in response.aiter_bytes():
+                    arrival.held += block
+                    report(arrival.size + len(arrival.held))
+                    if len(arrival.held) >= BLOCK_BYTES:
+                        await asyncio.to_thread(arrival.flush)
+            finally:
+                # What came before a break counts, so that the next try goes on behind it.
+                arrival.flush()
     except Invalid as error:
         if error.code not in {"http_416", "range_not_satisfiable"}:
             raise

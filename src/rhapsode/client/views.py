@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from rhapsode.domain.jobs import Job
@@ -21,6 +22,13 @@ class MediaView:
     duration: float | None = None
     created_at: datetime
     probe: MediaProbe | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Items:
+    """A list that is never long, of things that are only shown."""
+
+    items: list[dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,7 +26,7 @@ _SPARE_BYTES = 16 * 1024 * 1024
 _FAULT_TRIES = 3
 _TOO_LARGE = {"result_too_large", "body_too_large", "http_413"}
 _GIVE_BACK_SECONDS = 5.0
-_LOG_STEP = 0.1
+_LOG_SECONDS = 5.0
 
 log = structlog.get_logger()
 
@@ -60,7 +60,7 @@ class Execution:
         )
         self._work: Work | None = None
         self._child_is_loud = False
-        self._logged = Progress("", 0.0)
+        self._logged = ("", 0.0)
         # Progress arrives in tasks that do not know which job they work for.
         self._log = log.bind(job_id=str(assignment.job_id), attempt=assignment.attempt)
 
@@ -126,7 +126,7 @@ class Execution:
             if not work.over.done():
                 duration = self._assignment.media.duration
                 self._child.perform(Perform(self._run, spec, str(media), str(result), duration))
-            final = await work.over
+            final = await asyncio.shield(work.over)  # it must outlive our cancellation
         finally:
             await _canceled(fetching)
         if isinstance(final, Stopped):
@@ -175,10 +175,10 @@ class Execution:
 
     def _tell(self, progress: Progress) -> None:
         self._heart.tell(progress)
-        before = self._logged
-        step = progress.fraction - before.fraction
-        if progress.stage != before.stage or step >= _LOG_STEP or progress.fraction == 1:
-            self._logged = progress
+        stage, due = self._logged
+        now = time.monotonic()
+        if progress.stage != stage or now >= due:
+            self._logged = (progress.stage, now + _LOG_SECONDS)
             percent = round(100 * progress.fraction)
             self._log.info("job progress", stage=progress.stage, percent=percent)
 

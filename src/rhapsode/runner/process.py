@@ -87,8 +87,13 @@ class ChildProcess:
         """End it by force, for a reason of ours."""
         if self._process.returncode is None:
             self._reason = self._reason or reason
-            with contextlib.suppress(ProcessLookupError):
-                self._process.kill()
+            self._kill()
+
+    def _kill(self) -> None:
+        # Not by the Process object: its kill() looks first whether the process is dead, and
+        # if so takes the exit code away from the event loop, which then reports a wrong one.
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._process.pid, signal.SIGKILL)
 
     async def close(self, patience: float = 1.0) -> None:
         """Close its input, which makes it leave; by force after `patience` seconds."""
@@ -105,8 +110,9 @@ class ChildProcess:
             await self._read_answers()
         except (ValueError, KeyError) as error:
             log.warning("child cannot be understood", error=str(error)[:_KEPT_CHARACTERS])
-        with contextlib.suppress(ProcessLookupError):
-            self._process.kill()  # it closed its pipe or talks nonsense: of no use any more
+        # It is dead, or it closed its pipe or talks nonsense and is of no use any more.
+        if self._process.returncode is None:
+            self._kill()
         code = await self._process.wait()
         await asyncio.wait({chatter}, timeout=1)  # a process of the engine's may hold the pipe
         chatter.cancel()

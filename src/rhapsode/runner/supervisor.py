@@ -20,6 +20,9 @@ from rhapsode.runner.heart import Stop
 from rhapsode.runner.preload import preload
 from rhapsode.runner.scratch import Scratch
 
+REFUSED_SECONDS = 20.0
+"""Between tries while the server refuses a token that it once took."""
+
 log = structlog.get_logger()
 T = TypeVar("T")
 
@@ -95,7 +98,7 @@ class Supervisor:
             if not self._registered_before:
                 raise error
             log.error("server refuses this runner's token", error=str(error), code=error.code)
-            await self._pause(15 + self._backoff.seconds() / 2)
+            await self._pause(REFUSED_SECONDS)
         else:
             seconds = self._backoff.seconds()
             log.warning("trying again", error=str(error), seconds=round(seconds, 1))
