@@ -123,19 +123,20 @@ def install_packages(node: Node) -> None:
     if installed.is_file() and installed.stat().st_mtime >= lock.stat().st_mtime:
         return
     _say("Fetching the web page's packages (npm ci)")
-    _npm(node, "ci", "--no-audit", "--no-fund", "--loglevel=error")
+    run_npm(node, "ci", "--no-audit", "--no-fund", "--loglevel=error")
 
 
 def _compile(node: Node) -> None:
     """Build beside the old page and swap, so that a cut never leaves half a page."""
     _say("Compiling the web page (vite build)")
     fresh = STATIC.with_name("static.new")
-    _npm(node, "run", "--silent", "build", "--", f"--outDir={fresh}", "--logLevel=warn")
+    run_npm(node, "run", "--silent", "build", "--", f"--outDir={fresh}", "--logLevel=warn")
     shutil.rmtree(STATIC, ignore_errors=True)
     fresh.rename(STATIC)
 
 
-def _npm(node: Node, *arguments: str) -> None:
+def run_npm(node: Node, *arguments: str) -> None:
+    """Run npm in web/; raises BuildError where it fails."""
     command = [*node.npm, *arguments]
     # On a build frontend's pipe, standard output may be taken for an answer.
     done = subprocess.run(
