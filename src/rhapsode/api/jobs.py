@@ -1,5 +1,6 @@
 """/api/jobs: asked for, watched, fetched."""
 
+import asyncio
 from datetime import datetime
 from typing import Annotated
 from uuid import UUID
@@ -210,7 +211,7 @@ async def transcript(
     """The transcript, rendered on request; the three limits shape srt and vtt."""
     job, found = await jobs.transcript(context, user, JobId(job_id))
     shaping = Shaping(chars_per_line, lines_per_cue, words_per_cue)
-    text = render(found, format, shaping, job.spec.layout)
+    text = await asyncio.to_thread(render, found, format, shaping, job.spec.layout)
     stem = job.name.rpartition(".")[0] or job.name
     kind = "attachment" if download else "inline"
     return Response(

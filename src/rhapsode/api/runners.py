@@ -3,6 +3,7 @@
 Everything is asked by the runner: it needs one outbound connection and a token.
 """
 
+import asyncio
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 from uuid import UUID
@@ -198,7 +199,8 @@ async def media(request: Request, context: Ctx, lease: CurrentLease) -> Response
 @router.put(f"{_LEASE}/result", status_code=204, responses=_LEASE_PROBLEMS)
 async def result(context: Ctx, lease: CurrentLease, asked: Result) -> None:
     """Hand in the transcript; the job is finished. The same again is fine."""
-    await runners.result(context, lease, _transcript(asked.transcript), tuple(asked.warnings))
+    transcript = await asyncio.to_thread(_transcript, asked.transcript)
+    await runners.result(context, lease, transcript, tuple(asked.warnings))
 
 
 def _transcript(document: dict[str, Any]) -> Transcript:

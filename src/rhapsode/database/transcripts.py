@@ -34,11 +34,11 @@ async def replace(
     )
 
 
-async def get(connection: AsyncConnection, job_id: JobId) -> Transcript | None:
-    """A job's transcript."""
+async def get(connection: AsyncConnection, job_id: JobId) -> bytes | None:
+    """A job's packed transcript; unpack it off the event loop, it may be long."""
     query = select(transcripts.c.document).where(transcripts.c.job_id == job_id)
-    document = (await connection.execute(query)).scalar_one_or_none()
-    return None if document is None else unpack(document)
+    document: bytes | None = (await connection.execute(query)).scalar_one_or_none()
+    return document
 
 
 async def attempt_of(connection: AsyncConnection, job_id: JobId) -> int | None:

@@ -1,5 +1,6 @@
 """Jobs: asked for, looked at, canceled, retried, deleted."""
 
+import asyncio
 from uuid import UUID
 
 from rhapsode.database import jobs as table
@@ -119,7 +120,7 @@ async def transcript(context: Context, user: User, job_id: JobId) -> tuple[Job, 
             f"The job is {job.state}: there is no transcript"
             f"{' any more to come' if job.state in TERMINAL else ' yet'}.",
         )
-    return job, found
+    return job, await asyncio.to_thread(transcripts_table.unpack, found)
 
 
 async def cancel(context: Context, user: User, job_id: JobId) -> Job:

@@ -1,5 +1,6 @@
 """Runners: registered, given jobs, heard from. Every report names its lease."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -271,7 +272,7 @@ async def result(
     context: Context, lease: Lease, transcript: Transcript, warnings: tuple[str, ...]
 ) -> None:
     """Store a transcript and finish its job; the same result again is fine."""
-    document = transcripts_table.pack(transcript)
+    document = await asyncio.to_thread(transcripts_table.pack, transcript)
     moment = now()
     async with context.database.write() as transaction:
         job = await jobs_table.finish(
