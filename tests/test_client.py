@@ -327,6 +327,19 @@ async def test_job_is_followed_to_its_end() -> None:
     assert events.connections == 2
 
 
+async def test_proxy_is_not_asked_for_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name, f"http://127.0.0.1:{free_port()}")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+
+    async def answer(_: Request) -> Response:
+        return Response(json.dumps({"status": "ready"}))
+
+    async with _serving(answer, "/ready") as client:
+        assert await client.ready() == {"status": "ready"}
+
+
 def test_waits_grow_and_differ() -> None:
     backoff = Backoff(first=1, most=4)
     waits = [backoff.seconds() for _ in range(5)]

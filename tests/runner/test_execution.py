@@ -1,6 +1,7 @@
 """One job in a runner, with an engine that misbehaves in every way known."""
 
 import asyncio
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -242,6 +243,29 @@ async def test_no_room_on_the_disk(
         failure = await faulty.final(await faulty.add(speech, model="quick"))
         assert failure.body["code"] == "runner_storage_full"
         assert "no room" in failure.body["message"]
+
+
+async def test_preloaded_model_is_there_for_the_first_job(
+    faulty: FaultyServer, tmp_path: Path, speech: bytes
+) -> None:
+    names = ("no-such-model", "puppet/slow-to-load")
+    async with running(config(faulty.url, TOKEN, tmp_path, preload=names)):
+        await faulty.seen(lambda: faulty.claims)
+        started = time.monotonic()
+        job = await faulty.add(speech, model="slow-to-load")
+        assert (await faulty.final(job)).kind == "result"
+        assert time.monotonic() - started < 1.5  # loading it takes 2 s
+
+
+async def test_scratch_that_is_gone(
+    faulty: FaultyServer, tmp_path: Path, speech: bytes
+) -> None:
+    async with running(config(faulty.url, TOKEN, tmp_path)):
+        await faulty.seen(lambda: faulty.claims)
+        shutil.rmtree(tmp_path / "scratch")
+        failure = await faulty.final(await faulty.add(speech, model="quick"))
+        assert failure.body["code"] == "runner_storage"
+        assert failure.body["permanent"] is False
 
 
 async def test_child_dead_between_jobs_is_replaced(

@@ -46,6 +46,7 @@ class FaultyServer:
     canceled: set[str] = field(default_factory=set)
     lost: set[str] = field(default_factory=set)
     token: str = TOKEN
+    claims: int = 0
     bytes_a_second: float | None = None
 
     def __post_init__(self) -> None:
@@ -112,6 +113,8 @@ class FaultyServer:
     async def claim(self, request: Request) -> Response:
         if refusal := self._refusal(request, "claim"):
             return refusal
+        self.claims += 1
+        await self._tell()
         wait = (await request.json())["wait_seconds"]
         try:
             async with asyncio.timeout(min(wait, 5)), self._news:

@@ -12,6 +12,8 @@ from rhapsode.client.problems import MOST_BODY_BYTES, error_of, unreachable, unr
 from rhapsode.domain.errors import Invalid
 
 TIMEOUT = httpx.Timeout(connect=10, read=30, write=30, pool=30)
+# A proxy of the environment is no way to this very machine.
+_DIRECT = dict.fromkeys(("all://127.0.0.1", "all://localhost", "all://[::1]"))
 _LIMITS = httpx.Limits(max_connections=32, max_keepalive_connections=16, keepalive_expiry=120)
 
 
@@ -39,6 +41,7 @@ class Http:
             timeout=TIMEOUT,
             limits=_LIMITS,
             transport=transport,
+            mounts=None if transport else _DIRECT,
         )
 
     async def __aenter__(self) -> Self:
@@ -63,14 +66,14 @@ class Http:
         request = self._client.build_request(method, path, **options)
         try:
             response = await self._client.send(request, stream=True, follow_redirects=follow)
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             raise unreachable(error, self.server) from error
         try:
             if not response.is_success:
                 body = await _start_of(response)
                 raise error_of(response.status_code, body, self.server)
             yield response
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             raise unreachable(error, self.server) from error
         finally:
             await response.aclose()

@@ -98,7 +98,7 @@ def unreadable(message: str) -> ServerFault:
     )
 
 
-def unreachable(error: httpx.TransportError, server: str) -> Unreachable:
+def unreachable(error: httpx.RequestError, server: str) -> Unreachable:
     """The error for a connection that failed or broke."""
     if isinstance(error, httpx.TimeoutException):
         message = f"The server at {server} did not answer in time."

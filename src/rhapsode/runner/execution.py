@@ -104,14 +104,20 @@ class Execution:
     # The work
 
     async def _to_the_end(self) -> None:
-        with self._scratch.job_folder(self._run) as folder:
-            try:
+        try:
+            await self._do_and_report()
+        except (Dropped, LeaseLost):
+            self._heart.drop(Stop.LOST)
+            log.warning("job dropped", reason=Stop.LOST.value)
+            if self._work is not None:
+                await self._child.abandon(self._work, self._config.cancel_seconds)
+
+    async def _do_and_report(self) -> None:
+        try:
+            with self._scratch.job_folder(self._run) as folder:
                 await self._report(await self._outcome(folder), folder)
-            except (Dropped, LeaseLost):
-                self._heart.drop(Stop.LOST)
-                log.warning("job dropped", reason=Stop.LOST.value)
-                if self._work is not None:
-                    await self._child.abandon(self._work, self._config.cancel_seconds)
+        except OSError as error:
+            await self._hand_in_failure(self._disk_failed(error))
 
     async def _outcome(self, folder: Path) -> Done | Failed:
         """Load the model and fetch the recording at the same time, then transcribe."""
@@ -142,9 +148,7 @@ class Execution:
                 return self._disk_full()
             await self._lease.fetch_media(target, media.digest, self._fetch_progress)
         except OSError as error:
-            if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-                return self._disk_full()
-            return Failed(self._run, "runner_storage", f"The runner's disk failed: {error}")
+            return self._disk_failed(error)
         except DigestMismatch as error:
             return Failed(self._run, error.code, str(error))
         except LeaseLost:
@@ -152,6 +156,13 @@ class Execution:
         except DomainError as error:
             return Failed(self._run, error.code, f"The recording could not be fetched: {error}")
         return None
+
+    def _disk_failed(self, error: OSError) -> Failed:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            return self._disk_full()
+        log.error("disk failed", error=str(error))
+        reason = error.strerror or type(error).__name__
+        return Failed(self._run, "runner_storage", f"The runner's disk failed: {reason}.")
 
     def _disk_full(self) -> Failed:
         size = self._assignment.media.size / 1e6

@@ -89,6 +89,9 @@ class Supervisor:
                 registration = await self._after(error, None)
             except DomainError as error:
                 registration = await self._after(error, registration)
+            except Exception:  # a fault of ours costs its job an attempt, not us the runner
+                log.exception("fault in the runner")
+                await self._pause(self._backoff.seconds())
 
     async def _after(
         self, error: DomainError, registration: Registration | None
