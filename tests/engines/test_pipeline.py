@@ -8,7 +8,7 @@ import jiwer
 import numpy as np
 import pytest
 
-from rhapsode.domain.errors import Invalid
+from rhapsode.domain.errors import Invalid, Unavailable
 from rhapsode.domain.jobs import JobSpec, Progress
 from rhapsode.domain.transcripts import Segment, Transcript, Word
 from rhapsode.engines import audio, pipeline
@@ -190,6 +190,32 @@ def test_a_long_recording_comes_in_blocks_in_one_language(tmp_path: Path) -> Non
 def test_a_cancel_before_the_first_block(tmp_path: Path) -> None:
     with pytest.raises(Canceled):
         pipeline.run(speech.sample("jfk"), TINY, Counting(), lambda _: None, lambda: True)
+
+
+def test_a_cancel_while_the_language_is_being_heard() -> None:
+    listening, over = threading.Event(), threading.Event()
+
+    class Listener(Counting):
+        def detect_language(self, samples: Samples) -> LanguageGuess:
+            listening.set()
+            over.wait(10)
+            return super().detect_language(samples)
+
+    with pytest.raises(Canceled):
+        pipeline.run(
+            speech.sample("jfk"), JobSpec(), Listener(), lambda _: None, listening.is_set
+        )
+    assert not over.is_set()
+    over.set()
+
+
+def test_a_failure_while_the_language_is_being_heard() -> None:
+    class Deaf(Counting):
+        def detect_language(self, samples: Samples) -> LanguageGuess:
+            raise Unavailable("engine_failed", "It hears nothing.")
+
+    with pytest.raises(Unavailable, match="It hears nothing"):
+        pipeline.run(speech.sample("jfk"), JobSpec(), Deaf(), lambda _: None, lambda: False)
 
 
 def test_no_thread_is_left_behind(tmp_path: Path) -> None:

@@ -7,9 +7,11 @@ them and never more than two blocks are in memory, however long the recording is
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
+from typing import TypeVar
 
 from rhapsode.domain.jobs import JobSpec, Progress
 from rhapsode.domain.transcripts import Segment, Transcript, Word
@@ -32,6 +34,7 @@ SPLIT_SECONDS = 1.5
 _POLL_SECONDS = 0.2
 
 Report = Callable[[Progress], None]
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +114,30 @@ class _Work:
         if self.spec.language:
             self.language = LanguageGuess(self.spec.language, 1.0)
         elif self.language is None:
-            self.language = self.transcriber.detect_language(block.samples)
+            self.language = _awaited(
+                lambda: self.transcriber.detect_language(block.samples), self.canceled
+            )
         return self.language.language
+
+
+def _awaited(work: Callable[[], Result], canceled: Canceling) -> Result:
+    """What `work` returns; on a cancel it is left to end by itself, in its own thread."""
+    outcome: Future[Result] = Future()
+
+    def body() -> None:
+        try:
+            outcome.set_result(work())
+        except Exception as error:  # noqa: BLE001 (it is raised again in the caller's thread)
+            outcome.set_exception(error)
+
+    threading.Thread(target=body, name="listening", daemon=True).start()
+    while not canceled():
+        try:
+            return outcome.result(timeout=_POLL_SECONDS)
+        except TimeoutError:
+            if outcome.done():
+                raise
+    raise Canceled
 
 
 class SpeechAhead:
