@@ -105,6 +105,12 @@ class Server:
         return self.folder / "server.log"
 
     def start(self) -> Self:
+        self.launch()
+        until(self._is_up, 60, f"the server answers; see {self.log}")
+        return self
+
+    def launch(self) -> None:
+        """Start it without waiting for it to answer."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "rhapsode", "serve", "--config", self._config()],
@@ -112,20 +118,21 @@ class Server:
                 stderr=log,
                 env=_environment(),
             )
-        until(self._is_up, 60, f"the server answers; see {self.log}")
-        return self
 
     def kill(self) -> None:
         self._end(signal.SIGKILL)
 
-    def stop(self) -> None:
-        self._end(signal.SIGTERM)
+    def stop(self) -> int:
+        """SIGTERM, and the exit code."""
+        return self._end(signal.SIGTERM)
 
-    def _end(self, number: signal.Signals) -> None:
-        if self.process is not None:
-            self.process.send_signal(number)
-            self.process.wait(60)
-            self.process = None
+    def _end(self, number: signal.Signals) -> int:
+        if self.process is None:
+            return 0
+        self.process.send_signal(number)
+        code = self.process.wait(60)
+        self.process = None
+        return code
 
     def _is_up(self) -> bool:
         assert self.process is not None
