@@ -56,7 +56,8 @@ def orphan_check() -> Callable[[], bool]:
     A parent that died even earlier shows where standard input is a pipe: it is closed then.
     """
     parent = os.getppid()
-    piped = stat.S_ISFIFO(os.fstat(0).st_mode)
+    kind = os.fstat(0).st_mode
+    piped = stat.S_ISFIFO(kind) or stat.S_ISSOCK(kind)
     if piped:
         os.set_blocking(0, False)
 
@@ -71,3 +72,5 @@ def _closed(descriptor: int) -> bool:
         return os.read(descriptor, 4096) == b""
     except BlockingIOError:
         return False
+    except ConnectionError:
+        return True
