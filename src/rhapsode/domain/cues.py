@@ -1,5 +1,6 @@
 """Subtitle shaping: which words share a cue, and where its lines break."""
 
+import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -65,24 +66,30 @@ def shape(segments: Iterable[Segment], shaping: Shaping) -> Iterator[Cue]:
         if not segment.text.strip():
             continue
         if shaping.is_free:
-            yield Cue(segment.start, segment.end, (_one_line(segment.text),), segment.speaker)
+            lines = (one_line(segment.text),)
+            yield Cue(segment.start, segment.end, lines, _speaker(segment))
         else:
             yield from _shaped(segment, shaping)
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
+    """The text without line breaks, and with single spaces."""
     return " ".join(text.split())
+
+
+def _speaker(segment: Segment) -> str | None:
+    return None if segment.speaker is None else one_line(segment.speaker)
 
 
 def _shaped(segment: Segment, shaping: Shaping) -> Iterator[Cue]:
     held: list[_Token] = []
     for token in _tokens(segment):
         if held and not _fits([*held, token], shaping):
-            yield _cue(held, shaping, segment.speaker)
+            yield _cue(held, shaping, _speaker(segment))
             held = []
         held.append(token)
     if held:
-        yield _cue(held, shaping, segment.speaker)
+        yield _cue(held, shaping, _speaker(segment))
 
 
 def _fits(tokens: list[_Token], shaping: Shaping) -> bool:
@@ -112,7 +119,7 @@ def _tokens(segment: Segment) -> list[_Token]:
 
 def _timed(segment: Segment) -> list[_Token]:
     """The segment's words, found again in its text so that its spacing is kept."""
-    text = _one_line(segment.text)
+    text = one_line(segment.text)
     tokens: list[_Token] = []
     at = 0
     for word in segment.words:
@@ -125,19 +132,44 @@ def _timed(segment: Segment) -> list[_Token]:
 
 
 def _interpolated(segment: Segment) -> list[_Token]:
-    """Words of a segment without word times, spread over it by their length.
-
-    A script that sets no spaces between words is cut by characters.
-    """
-    text = _one_line(segment.text)
-    pieces = text.split(" ")
-    glue = " " if len(pieces) > 1 or len(text) <= CUSTOMARY_CHARS else ""
-    pieces = pieces if glue else list(text)
-    pace = (segment.end - segment.start) / max(1, sum(map(len, pieces)))
+    """Words of a segment without word times, spread over it by their length."""
+    pieces = [piece for word in one_line(segment.text).split(" ") for piece in _pieces(word)]
+    pace = (segment.end - segment.start) / max(1, sum(len(text) for _, text in pieces))
     tokens: list[_Token] = []
     at = segment.start
-    for piece in pieces:
-        end = at + pace * len(piece)
-        tokens.append(_Token(round(at, 3), round(end, 3), glue, piece))
+    for glue, text in pieces:
+        end = at + pace * len(text)
+        tokens.append(_Token(round(at, 3), round(end, 3), glue, text))
         at = end
     return tokens
+
+
+def _pieces(word: str) -> Iterator[tuple[str, str]]:
+    """What may part within a word, each with what stands before it.
+
+    Scripts that set no spaces between words part at every letter: Chinese, Japanese, and
+    whatever is longer than any word.
+    """
+    apart = len(word) > CUSTOMARY_CHARS or any(_stands_alone(letter) for letter in word)
+    for index, piece in enumerate(_letters(word) if apart else [word]):
+        yield "" if index else " ", piece
+
+
+def _stands_alone(letter: str) -> bool:
+    wide = unicodedata.east_asian_width(letter) == "W"
+    return wide and unicodedata.category(letter) == "Lo" and not _is_hangul(letter)
+
+
+def _is_hangul(letter: str) -> bool:
+    return unicodedata.name(letter, "").startswith("HANGUL")
+
+
+def _letters(word: str) -> list[str]:
+    """Letters with the marks that belong to them."""
+    letters: list[str] = []
+    for letter in word:
+        if letters and unicodedata.category(letter) in {"Mn", "Mc", "Me"}:
+            letters[-1] += letter
+        else:
+            letters.append(letter)
+    return letters

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
 
-from rhapsode.domain.cues import Cue, Shaping, shape
+from rhapsode.domain.cues import Cue, Shaping, one_line, shape
 from rhapsode.domain.jobs import Layout
 from rhapsode.domain.transcripts import Segment, Transcript
 
@@ -70,13 +70,13 @@ def _txt(transcript: Transcript, layout: Layout) -> str:
 
 
 def _labelled(segment: Segment) -> str:
-    text = " ".join(segment.text.split())
-    return f"{segment.speaker}: {text}" if segment.speaker else text
+    text = one_line(segment.text)
+    return f"{one_line(segment.speaker)}: {text}" if segment.speaker else text
 
 
 def _paragraph(segments: list[Segment]) -> str:
     first, *rest = segments
-    return " ".join([_labelled(first), *(" ".join(s.text.split()) for s in rest)])
+    return " ".join([_labelled(first), *(one_line(s.text) for s in rest)])
 
 
 def _paragraphs(segments: Iterable[Segment], *, by_pause: bool) -> Iterator[list[Segment]]:
@@ -140,9 +140,7 @@ def _table(transcript: Transcript, dialect: str) -> str:
     with_speakers = any(segment.speaker for segment in transcript.segments)
     writer.writerow(["start", "end", *(["speaker"] if with_speakers else []), "text"])
     for segment in transcript.segments:
-        speaker = [segment.speaker or ""] if with_speakers else []
-        text = " ".join(segment.text.split())
-        writer.writerow(
-            [round(segment.start * 1000), round(segment.end * 1000), *speaker, text]
-        )
+        speaker = [one_line(segment.speaker or "")] if with_speakers else []
+        times = [round(segment.start * 1000), round(segment.end * 1000)]
+        writer.writerow([*times, *speaker, one_line(segment.text)])
     return out.getvalue()

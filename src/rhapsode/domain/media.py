@@ -92,9 +92,19 @@ def media_key(media_id: MediaId) -> str:
 def clean_name(name: str | None) -> str:
     """A file name fit to show and to offer for download: no folders, no control characters."""
     text = unicodedata.normalize("NFC", name or "").replace("\\", "/").rsplit("/", 1)[-1]
-    text = "".join(c for c in text if unicodedata.category(c) not in {"Cc", "Cs", "Co"})
+    text = "".join(c for c in text if _is_printable(c))
     text = text.strip().strip(".").strip()
     return _shortened(text) or FALLBACK_NAME
+
+
+def _is_printable(character: str) -> bool:
+    """Neither control nor line break, nor what turns the direction of the text around."""
+    if unicodedata.bidirectional(character) in _TURNING:
+        return False
+    return unicodedata.category(character) not in {"Cc", "Cs", "Co", "Zl", "Zp"}
+
+
+_TURNING = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
 
 
 def _shortened(name: str) -> str:

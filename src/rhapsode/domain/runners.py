@@ -34,7 +34,7 @@ class Capabilities:
 
     def requirements(self) -> frozenset[str]:
         """Every requirement key that this covers."""
-        extra = [stage for stage in self.stages if stage is not Stage.TRANSCRIBE]
+        extra = sorted(set(self.stages) - {Stage.TRANSCRIBE})
         subsets = chain.from_iterable(
             combinations(extra, size) for size in range(len(extra) + 1)
         )

@@ -1,8 +1,11 @@
 """Transcripts: who said what, when. Times are in seconds from the start of the recording."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
+
+MAX_LANGUAGE_CHARACTERS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,29 +49,57 @@ class Transcript:
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> "Transcript":
-        """The transcript of a canonical document; KeyError or TypeError where it is not one."""
+        """The transcript of a document; KeyError, TypeError or ValueError if it is none."""
         return cls(
-            language=document["language"],
-            duration=float(document["duration"]),
+            language=_language(document["language"]),
+            duration=_number(document["duration"]),
             segments=tuple(_segment(item) for item in document["segments"]),
-            language_probability=document.get("language_probability"),
+            language_probability=_number_or_none(document.get("language_probability")),
         )
 
 
 def _segment(item: Mapping[str, Any]) -> Segment:
     return Segment(
-        start=float(item["start"]),
-        end=float(item["end"]),
-        text=str(item["text"]),
-        speaker=item.get("speaker"),
+        start=_number(item["start"]),
+        end=_number(item["end"]),
+        text=_text(item["text"]),
+        speaker=_text_or_none(item.get("speaker")),
         words=tuple(_word(word) for word in item.get("words") or ()),
     )
 
 
 def _word(item: Mapping[str, Any]) -> Word:
     return Word(
-        start=float(item["start"]),
-        end=float(item["end"]),
-        text=str(item["text"]),
-        probability=item.get("probability"),
+        start=_number(item["start"]),
+        end=_number(item["end"]),
+        text=_text(item["text"]),
+        probability=_number_or_none(item.get("probability")),
     )
+
+
+def _language(value: Any) -> str | None:
+    code = _text_or_none(value)
+    if code is not None and len(code) > MAX_LANGUAGE_CHARACTERS:
+        raise ValueError("a language code is shorter than that")
+    return code
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"text is expected, not {type(value).__name__}")
+    return value
+
+
+def _text_or_none(value: Any) -> str | None:
+    return None if value is None else _text(value)
+
+
+def _number(value: Any) -> float:
+    number = float(value)
+    if not math.isfinite(number):  # JSON has no such number, whatever Python's writes
+        raise ValueError(f"{number} is no time and no probability")
+    return number
+
+
+def _number_or_none(value: Any) -> float | None:
+    return None if value is None else _number(value)
