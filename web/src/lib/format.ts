@@ -33,6 +33,13 @@ export function bytes(count: number): string {
   return `${value.toFixed(digits)} ${UNITS[step]}`;
 }
 
+const GIB = 2 ** 30;
+
+/** A limit as its setting has it: powers of two where it is one, since `68.7 GB` looks odd. */
+export function limit(count: number): string {
+  return count % GIB === 0 ? `${count / GIB} GiB` : bytes(count);
+}
+
 /** A share (0 to 1) as whole per cent; 100 is kept for what is done. */
 export function percent(fraction: number): number {
   const bounded = Math.min(1, Math.max(0, fraction));

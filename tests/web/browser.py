@@ -1,0 +1,58 @@
+"""Chromium as a test uses it: a page that keeps a record of what must not happen."""
+
+import contextlib
+import shutil
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from playwright.async_api import ConsoleMessage, Page, Playwright, Request
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+ARGUMENTS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+# The browser's own note on an answer of 400 and more; the tests look at what the page says.
+_NOTED_ANYWAY = "Failed to load resource"
+
+
+@dataclass
+class Complaints:
+    """Errors in the console, breaches of the security policy, calls of third parties."""
+
+    origin: str
+    found: list[str] = field(default_factory=list)
+
+    def watch(self, page: Page) -> None:
+        page.on("console", self._console)
+        page.on("pageerror", lambda error: self.found.append(f"error: {error}"))
+        page.on("request", self._request)
+
+    def _console(self, message: ConsoleMessage) -> None:
+        if message.type in {"error", "warning"} and not message.text.startswith(_NOTED_ANYWAY):
+            self.found.append(f"console: {message.text}")
+
+    def _request(self, request: Request) -> None:
+        if not request.url.startswith((self.origin, "blob:", "data:")):
+            self.found.append(f"third party: {request.url}")
+
+
+@contextlib.asynccontextmanager
+async def open_page(playwright: Playwright, origin: str, **options: Any) -> AsyncIterator[Page]:
+    """A page in a fresh browser; AssertionError at the end if it gave cause for complaint."""
+    browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+    context = await browser.new_context(base_url=origin, **options)
+    context.set_default_timeout(20_000)
+    page = await context.new_page()
+    complaints = Complaints(origin)
+    complaints.watch(page)
+    yield page
+    await browser.close()
+    assert complaints.found == []
