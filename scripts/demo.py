@@ -219,7 +219,7 @@ def show(job: Job, transcript: Transcript) -> None:
     console.print(f"\n[bold]{job.name}[/], {length}, language {transcript.language}\n")
     for segment in transcript.segments:
         times = f"{clock(segment.start, '.')} → {clock(segment.end, '.')}"
-        console.print(f"  [cyan]{times}[/]  {segment.text}")
+        console.print(f"  [cyan]{times}[/]  {segment.text}", soft_wrap=True)
 
 
 def farewell(server: Server) -> None:
