@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from scripts import build_web
+import build_web
 
 SCHEMA = build_web.WEB / "src" / "lib" / "api" / "schema.d.ts"
 _GENERATOR = build_web.WEB / "node_modules" / "openapi-typescript" / "bin" / "cli.js"

@@ -30,23 +30,23 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield running
 
 
-@pytest.fixture
-def member(server: Server) -> Iterator[Person]:
-    """Somebody new, who has no jobs yet."""
-    with signed_in(server.url, new_member(server.url)) as person:
-        yield person
-
-
-@pytest.fixture
+@pytest.fixture(scope="session")
 def admin(server: Server) -> Iterator[Person]:
     with signed_in(server.url) as person:
         yield person
 
 
+@pytest.fixture
+def member(admin: Person) -> Iterator[Person]:
+    """Somebody new, who has no jobs yet."""
+    with new_member(admin) as person:
+        yield person
+
+
 @pytest.fixture(scope="session")
-def reader(server: Server) -> Iterator[tuple[Person, Json]]:
+def reader(admin: Person) -> Iterator[tuple[Person, Json]]:
     """Somebody with one finished job, for tests that change nothing."""
-    with signed_in(server.url, new_member(server.url)) as person:
+    with new_member(admin) as person:
         yield person, person.transcribed(sample("jfk"))
 
 

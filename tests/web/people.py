@@ -64,9 +64,10 @@ def signed_in(url: str, email: str = EMAIL) -> Iterator[Person]:
         yield Person(http, email)
 
 
-def new_member(url: str) -> str:
-    """The address of a new account, so that a test sees no jobs but its own."""
+@contextmanager
+def new_member(admin: Person) -> Iterator[Person]:
+    """Somebody with a new account, so that a test sees no jobs but its own."""
     email = f"{uuid4().hex[:8]}@example.org"
-    with signed_in(url) as admin:
-        admin.ask("POST", "/users", json={"email": email, "password": PASSWORD})
-    return email
+    admin.ask("POST", "/users", json={"email": email, "password": PASSWORD})
+    with signed_in(str(admin.http.base_url), email) as person:
+        yield person
