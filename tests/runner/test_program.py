@@ -180,6 +180,19 @@ async def test_runner_outlives_its_server(tmp_path: Path, speech: bytes) -> None
             assert len(server.registered) == 1
 
 
+async def test_download_goes_on_after_a_restart(tmp_path: Path, speech: bytes) -> None:
+    server = FaultyServer(free_port())
+    server.cut_media_at.append(100_000)
+    async with program(server, tmp_path):
+        async with serving(server):
+            job = await server.add(speech, model="quick")
+            await until(lambda: bool(server.ranges), 20)
+        await asyncio.sleep(1)
+        async with serving(server):
+            assert (await server.final(job)).kind == "result"
+    assert server.ranges == [None, "bytes=100000-"]
+
+
 async def test_token_is_in_no_log_and_in_no_child(
     faulty: FaultyServer, tmp_path: Path, speech: bytes
 ) -> None:

@@ -47,7 +47,6 @@ class FaultyServer:
     lost: set[str] = field(default_factory=set)
     token: str = TOKEN
     claims: int = 0
-    bytes_a_second: float | None = None
 
     def __post_init__(self) -> None:
         self.runner_id = str(uuid4())
@@ -161,8 +160,6 @@ class FaultyServer:
     async def _blocks(self, media: bytes, *, truncated: bool) -> AsyncIterator[bytes]:
         for start in range(0, len(media), 65536):
             yield media[start : start + 65536]
-            if self.bytes_a_second:
-                await asyncio.sleep(65536 / self.bytes_a_second)
         if truncated:
             raise ConnectionResetError("cut on purpose")
 
