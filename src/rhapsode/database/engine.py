@@ -148,13 +148,32 @@ class _told_apart:  # noqa: N801 (reads as a statement)
         return None
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, (OSError, PoolTimeout, OperationalError, InterfaceError)):
+        if isinstance(error, Exception) and _is_outage(error):
             raise _reason(error) from error
+
+
+_OUTAGES = {"08", "28", "3D", "40", "53", "57", "58"}
+"""PostgreSQL's classes of errors for which the query is not to blame, but the moment is."""
+
+_DISK_FULL = "53100"
+
+
+def _is_outage(error: Exception) -> bool:
+    if isinstance(error, (OSError, PoolTimeout, OperationalError, InterfaceError)):
+        return True
+    return _sql_state(error)[:2] in _OUTAGES
+
+
+def _sql_state(error: Exception) -> str:
+    """PostgreSQL's code; asyncpg's own errors, raised while connecting, carry it as well."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    return str(getattr(cause, "sqlstate", None) or "")
 
 
 def _reason(error: Exception) -> Limited | Unavailable:
     cause = error.orig if isinstance(error, DBAPIError) else None
-    if isinstance(cause, sqlite3.OperationalError) and "full" in str(cause):
+    full = isinstance(cause, sqlite3.OperationalError) and "full" in str(cause)
+    if full or _sql_state(error) == _DISK_FULL:
         return Limited("storage_full", "The disk that holds the database is full.")
     return Unavailable(
         "database_unavailable",
