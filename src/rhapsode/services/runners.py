@@ -11,7 +11,7 @@ from rhapsode.database import media as media_table
 from rhapsode.database import runners as table
 from rhapsode.database import transcripts as transcripts_table
 from rhapsode.database.engine import Transaction
-from rhapsode.domain.errors import Conflict, Denied, NotFound
+from rhapsode.domain.errors import Conflict, Denied, Invalid, NotFound
 from rhapsode.domain.jobs import Change, Job, JobError, JobId, JobState, Progress, RunnerId
 from rhapsode.domain.media import Media
 from rhapsode.domain.runners import (
@@ -30,6 +30,7 @@ from rhapsode.services.idempotency import Once
 from rhapsode.services.jobs import changed, queued
 
 _SEEN_EVERY_SECONDS = 10.0
+_MAX_REQUIREMENTS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,7 @@ async def register(
     context: Context, secret: str, *, name: str, version: str, capabilities: Capabilities
 ) -> Registration:
     """Make a runner known; Denied unless the token is valid."""
+    _ensure_countable(capabilities)
     moment = now()
     async with context.database.write() as transaction:
         token_id = await table.token_by_hash(
@@ -115,6 +117,16 @@ async def register(
         heartbeat_seconds=context.rules.heartbeat_seconds,
         lease_seconds=context.rules.lease_seconds,
     )
+
+
+def _ensure_countable(capabilities: Capabilities) -> None:
+    """Each claim names every requirement to the database, which takes only so many."""
+    count = len(capabilities.requirements())
+    if count > _MAX_REQUIREMENTS:
+        raise Invalid(
+            "too_many_models",
+            f"The runner offers {count} kinds of work; it may offer {_MAX_REQUIREMENTS}.",
+        )
 
 
 def unknown_token() -> Denied:
@@ -153,13 +165,12 @@ async def claim(
     deadline = now() + timedelta(seconds=min(wait_seconds, context.rules.claim_wait_seconds))
     async with context.claims.waiting(runner.capabilities.requirements()) as waiter:
         while True:
+            woken_for = waiter.looking()
             assignment = await _claim(context, runner)
             if assignment is not None:
-                waiter.served = True
-                if not await connected():
-                    await _take_back(context, runner, assignment)
-                    return None
-                return assignment
+                if woken_for not in {None, assignment.spec.requirement}:
+                    context.claims.wake(str(woken_for))  # the job that it tells of is left
+                return await _handed_over(context, runner, assignment, connected)
             woken = await waiter.wait(_seconds_until(deadline), context.closing)
             if not woken or not await connected():
                 context.recorder.claimed_nothing()
@@ -190,17 +201,18 @@ async def _claim(context: Context, runner: Runner) -> Assignment | None:
         )
         if job is None:
             return None
-        media = await _media_of(transaction, job)
+        media = job.media_id and await media_table.get(transaction.connection, job.media_id)
+        if not media:  # should not be; but one such job must not stop the queue
+            lease = Lease(runner.id, job.id, job.attempt)
+            await _fail(transaction, lease, _MEDIA_DELETED)
         transaction.signal(changed(job))
+    if not media:
+        return await _claim(context, runner)
     context.recorder.claimed(job, (moment - job.created_at).total_seconds())
     return Assignment(job_id=job.id, attempt=job.attempt, spec=job.spec, media=_told(media))
 
 
-async def _media_of(transaction: Transaction, job: Job) -> Media:
-    media = job.media_id and await media_table.get(transaction.connection, job.media_id)
-    if not media:  # cannot be: a media that a job needs is not deleted
-        raise Conflict("media_deleted", "The recording of this job was deleted.")
-    return media
+_MEDIA_DELETED = JobError("media_deleted", "The recording of this job was deleted.")
 
 
 def _told(media: Media) -> AssignedMedia:
@@ -212,10 +224,14 @@ def _told(media: Media) -> AssignedMedia:
     )
 
 
-async def _take_back(context: Context, runner: Runner, assignment: Assignment) -> None:
-    """The runner hung up between asking and being served."""
-    lease = Lease(runner.id, assignment.job_id, assignment.attempt)
-    await give_back(context, lease)
+async def _handed_over(
+    context: Context, runner: Runner, assignment: Assignment, connected: Connected
+) -> Assignment | None:
+    """The assignment, unless the runner hung up between asking and being served."""
+    if await connected():
+        return assignment
+    await give_back(context, Lease(runner.id, assignment.job_id, assignment.attempt))
+    return None
 
 
 async def heartbeat(context: Context, lease: Lease, progress: Progress | None) -> Verdict:

@@ -14,18 +14,26 @@ from rhapsode.database.signals import Signal, Signals, Topic
 
 @dataclass(slots=True, eq=False)
 class Waiter:
-    """One claim that waits; `woken` is set once for each job that it should try to take."""
+    """One claim that waits; woken for a job of some requirement, it should look for one."""
 
     requirements: Collection[str]
     woken: asyncio.Event = field(default_factory=asyncio.Event)
-    served: bool = False
+    woken_for: str | None = None
 
     async def wait(self, seconds: float, closing: asyncio.Event) -> bool:
         """True when woken, False when the time is over or the server closes."""
-        if not await first_of(seconds, self.woken, closing) or closing.is_set():
-            return False
+        return await first_of(seconds, self.woken, closing) and not closing.is_set()
+
+    def wake(self, requirement: str) -> None:
+        """There is a job of this requirement."""
+        self.woken_for = requirement
+        self.woken.set()
+
+    def looking(self) -> str | None:
+        """The wake-up is being used: what it was for, if there was one."""
+        used, self.woken_for = self.woken_for, None
         self.woken.clear()
-        return True
+        return used
 
 
 async def first_of(seconds: float, *events: asyncio.Event) -> bool:
@@ -57,14 +65,14 @@ class ClaimQueue:
             yield waiter
         finally:
             self._waiters.remove(waiter)
-            if waiter.woken.is_set() and not waiter.served:
-                self._pass_on(waiter)
+            if waiter.woken_for is not None:  # it leaves with a wake-up unused
+                self.wake(waiter.woken_for)
 
     def wake(self, requirement: str) -> bool:
         """Wake the first that can take such a job; False if nobody can."""
         for waiter in self._waiters:
             if not waiter.woken.is_set() and requirement in waiter.requirements:
-                waiter.woken.set()
+                waiter.wake(requirement)
                 return True
         return False
 
@@ -76,9 +84,3 @@ class ClaimQueue:
     def _heard(self, signal: Signal) -> None:
         if signal.topic is Topic.JOB_QUEUED and signal.requirement is not None:
             self.wake(signal.requirement)
-
-    def _pass_on(self, gone: Waiter) -> None:
-        """Somebody left with a wake-up unused: it must not be lost."""
-        for requirement in gone.requirements:
-            if self.wake(requirement):
-                return
