@@ -6,6 +6,7 @@ from uuid import UUID
 from rhapsode.database import jobs as table
 from rhapsode.database import media as media_table
 from rhapsode.database import transcripts as transcripts_table
+from rhapsode.database.engine import Transaction
 from rhapsode.database.jobs import JobFilter
 from rhapsode.database.signals import Signal, Topic
 from rhapsode.domain.errors import Conflict, NotFound
@@ -143,18 +144,23 @@ async def retry(context: Context, user: User, job_id: JobId) -> Job:
         job = await table.get(transaction.connection, job_id, user.id)
         if job is None:
             raise not_found()
-        if job.media_id is None:
-            raise Conflict(
-                "media_deleted",
-                "The recording of this job was deleted.",
-                hint="Upload it again and make a new job.",
-            )
+        await _ensure_media(transaction, job)
         again = await table.retry(transaction.connection, job_id, context.rules.max_attempts)
         if again is None:
             raise _refusal(job, Change.RETRY)
         transaction.signal(queued(again), changed(again))
     context.recorder.changed(Change.RETRY, again)
     return again
+
+
+async def _ensure_media(transaction: Transaction, job: Job) -> None:
+    """Conflict unless the recording is there; from now to the commit it stays."""
+    if job.media_id is None or not await media_table.lock(transaction.connection, job.media_id):
+        raise Conflict(
+            "media_deleted",
+            "The recording of this job was deleted.",
+            hint="Upload it again and make a new job.",
+        )
 
 
 def _refusal(job: Job, change: Change) -> Conflict:
