@@ -21,7 +21,7 @@ from rhapsode.domain.jobs import JobError, JobId, Progress, RunnerId
 from rhapsode.domain.runners import Assignment, Capabilities, Registration, Verdict
 from rhapsode.domain.transcripts import Transcript
 from rhapsode.services import runners
-from rhapsode.services.idempotency import ensure_unshown, once
+from rhapsode.services.idempotency import create_unshown, once
 from rhapsode.services.offers import online
 from rhapsode.services.runners import Lease
 
@@ -243,8 +243,9 @@ async def create_token(
 ) -> NewTokenBody:
     """A token with which a machine can join; its secret is shown this once."""
     wanted = once(admin.id, idempotency_key, "POST runner-tokens", asked.name)
-    await ensure_unshown(context, wanted)
-    new = await runners.create_token(context, asked.name, request=wanted)
+    new = await create_unshown(
+        context, wanted, lambda: runners.create_token(context, asked.name, request=wanted)
+    )
     token = TokenBody.model_validate(new.token)
     return NewTokenBody(**token.model_dump(), secret=new.secret)
 

@@ -11,7 +11,7 @@ from rhapsode.api.deps import LOGIN_COOKIE, Admin, Cookie, Ctx, CurrentUser, Ide
 from rhapsode.api.errors import problems
 from rhapsode.domain.users import KeyId, Role, UserId
 from rhapsode.services import users
-from rhapsode.services.idempotency import ensure_unshown, once
+from rhapsode.services.idempotency import create_unshown, once
 
 router = APIRouter(tags=["users"])
 
@@ -125,8 +125,9 @@ async def create_key(
 ) -> NewKeyBody:
     """A new API key; its secret is shown this once."""
     wanted = once(user.id, idempotency_key, "POST keys", asked.name)
-    await ensure_unshown(context, wanted)
-    new = await users.create_key(context, user, asked.name, request=wanted)
+    new = await create_unshown(
+        context, wanted, lambda: users.create_key(context, user, asked.name, request=wanted)
+    )
     key = KeyBody.model_validate(new.key)
     return NewKeyBody(**key.model_dump(), secret=new.secret)
 
@@ -150,8 +151,13 @@ async def create_user(
 ) -> NewUserBody:
     """Make an account."""
     wanted = once(admin.id, idempotency_key, "POST users", asked.model_dump_json())
-    await ensure_unshown(context, wanted)
-    new = await users.create(context, asked.email, asked.role, asked.password, request=wanted)
+
+    async def create() -> users.NewUser:
+        return await users.create(
+            context, asked.email, asked.role, asked.password, request=wanted
+        )
+
+    new = await create_unshown(context, wanted, create)
     user = UserBody.model_validate(new.user)
     return NewUserBody(**user.model_dump(), password=new.password)
 

@@ -79,11 +79,16 @@ async def create_once(
         return await recall(found)
 
 
-async def ensure_unshown(context: Context, request: Once | None) -> None:
-    """What was shown once is not kept, so it cannot be shown again."""
-    if await earlier(context, request) is not None:
+async def create_unshown(
+    context: Context, request: Once | None, create: Callable[[], Awaitable[T]]
+) -> T:
+    """Create what shows a secret; that is not kept, so it cannot be recalled."""
+
+    async def recall(_found: UUID) -> T:
         raise Conflict(
             "secret_already_shown",
             "This request was served before, and its secret is not kept.",
             hint="Delete what it made, and ask again with a fresh Idempotency-Key.",
         )
+
+    return await create_once(context, request, create, recall)

@@ -56,7 +56,7 @@ async def create(
     request: Once | None = None,
 ) -> NewUser:
     """Add an account; without a password one is generated and returned, this once."""
-    chosen = password or secrets.new_password()
+    chosen = secrets.new_password() if password is None else password
     ensure_password(chosen)
     user = User(id=UserId(new_id()), email=clean_email(email), role=role, created_at=now())
     hashed = await secrets.hash_password(chosen)
@@ -68,7 +68,7 @@ async def create(
         raise Conflict(
             "email_taken", f"There is an account for {user.email} already."
         ) from error
-    return NewUser(user, None if password else chosen)
+    return NewUser(user, chosen if password is None else None)
 
 
 async def ensure_first_admin(
