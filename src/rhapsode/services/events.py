@@ -9,7 +9,6 @@ from rhapsode.database import jobs as table
 from rhapsode.database.signals import Signal, Topic
 from rhapsode.domain.jobs import TERMINAL, Job, JobId
 from rhapsode.domain.users import User
-from rhapsode.services import jobs as jobs_service
 from rhapsode.services.context import Context
 from rhapsode.services.waiting import first_of
 
@@ -79,14 +78,15 @@ async def watch_one(
 ) -> AsyncIterator[Job | JobId | None]:
     """One job as it is and then as it changes, up to its end or its deletion."""
     with _listening(context, user, job_id) as changes:
-        last = await jobs_service.get(context, user, job_id)
-        yield last
-        while last.state not in TERMINAL and not context.closing.is_set():
-            await changes.next(context.closing)
+        last: Job | None = None
+        while not context.closing.is_set():
             async with context.database.read() as connection:
                 found = await table.get(connection, job_id, user.id)
             if found is None:
                 yield job_id
                 return
             yield found if found != last else None
+            if found.state in TERMINAL:
+                return
             last = found
+            await changes.next(context.closing)

@@ -39,6 +39,8 @@ async def run(context: Context) -> None:
                 await clean_up(context)
         except DomainError as error:
             log.warning("sweep.failed", error=str(error))
+        except Exception:  # without sweeps no lost job would ever come back
+            log.exception("sweep.failed")
         rounds += 1
         await asyncio.sleep(context.rules.sweep_seconds)
 
