@@ -10,7 +10,7 @@ from starlette.types import ASGIApp
 
 from rhapsode import __version__
 from rhapsode.api import errors, events, health, jobs, media, options, runners, users
-from rhapsode.api.middleware import Observed
+from rhapsode.api.middleware import Bounded, Observed
 from rhapsode.api.page import add_page
 from rhapsode.services.context import Context
 from rhapsode.telemetry import Metrics
@@ -48,6 +48,7 @@ def create_app(open_context: OpenContext, config: AppConfig | None = None) -> Fa
         openapi_url=None,
         generate_unique_id_function=lambda route: f"{(route.tags or ['page'])[0]}_{route.name}",
     )
+    app.add_middleware(Bounded)
     app.state.secure_cookies = (config or AppConfig()).secure_cookies
     _add_routes(app)
     return app

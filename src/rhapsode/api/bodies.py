@@ -1,10 +1,11 @@
 """What the documents of our own surface have in common."""
 
+import re
 from collections.abc import Sequence
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -18,7 +19,32 @@ class Answer(BaseModel):
 class Asked(BaseModel):
     """A document that we receive: a key that we do not know is refused, not ignored."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_storable(cls, value: Any) -> Any:
+        if _holds_unstorable(value):
+            raise ValueError("holds a NUL or half a surrogate pair, which no text has")
+        return value
+
+
+_UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")
+"""JSON can spell these; PostgreSQL and UTF-8 cannot hold them."""
+
+
+def _holds_unstorable(value: Any) -> bool:
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, str):
+            if _UNSTORABLE.search(item):
+                return True
+        elif isinstance(item, dict):
+            waiting += [*item, *item.values()]
+        elif isinstance(item, list):
+            waiting += item
+    return False
 
 
 class Page(BaseModel, Generic[T]):

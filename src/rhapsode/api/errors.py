@@ -79,7 +79,10 @@ def add_handlers(app: FastAPI) -> None:
         status = status_of(error)
         if status >= 500:
             log.warning("request.unavailable", code=error.code, error=error.message)
-        return _answer(request, status, error.message, error.code, hint=error.hint)
+        headers = _extra_headers(error)
+        return _answer(
+            request, status, error.message, error.code, hint=error.hint, headers=headers
+        )
 
     @app.exception_handler(RequestValidationError)
     async def validation(request: Request, error: RequestValidationError) -> JSONResponse:
@@ -93,7 +96,7 @@ def add_handlers(app: FastAPI) -> None:
             404: f"There is nothing at {request.url.path}.",
             405: f"{request.method} is not possible at {request.url.path}.",
         }.get(error.status_code, str(error.detail))
-        code = HTTPStatus(error.status_code).name.lower()
+        code = _CODES.get(error.status_code) or HTTPStatus(error.status_code).name.lower()
         return _answer(request, error.status_code, detail, code, headers=error.headers)
 
     @app.exception_handler(Exception)
@@ -102,6 +105,16 @@ def add_handlers(app: FastAPI) -> None:
         hint = "The server's log has the details under this request id."
         detail = "Something went wrong in the server."
         return _answer(request, 500, detail, "internal_error", hint=hint)
+
+
+# The standard library's names of these differ between versions of Python.
+_CODES = {413: "body_too_large", 422: "invalid_request"}
+
+
+def _extra_headers(error: DomainError) -> dict[str, str] | None:
+    """What HTTP wants beside the document: how long the file is whose range was missed."""
+    size = getattr(error, "size", None)
+    return None if size is None else {"content-range": f"bytes */{size}"}
 
 
 def _fault(item: dict[str, Any]) -> Fault:

@@ -138,7 +138,10 @@ async def page(
     context: Ctx,
     user: CurrentUser,
     state: Annotated[list[JobState] | None, Query(description="Any of these.")] = None,
-    search: Annotated[str | None, Query(max_length=200, description="Part of a name.")] = None,
+    search: Annotated[
+        str | None,
+        Query(max_length=200, pattern=r"^[^\x00]*$", description="Part of a name."),
+    ] = None,
     media_id: UUID | None = None,
     cursor: UUID | None = None,
     limit: Limit = 50,

@@ -6,11 +6,13 @@ from uuid import uuid4
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rhapsode.telemetry import Metrics, request_context
 
 _ACCEPTABLE_ID = re.compile(r"[\w.-]{8,64}")
+_METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 _QUIET = {"/healthz", "/ready", "/metrics"}
 
 _CONTENT_SECURITY_POLICY = (
@@ -52,7 +54,8 @@ class Observed:
 
     def _note(self, scope: Scope, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", None) or "unrouted"
-        method = scope["method"]
+        # Whoever may speak may make methods up; the metrics must not grow with them.
+        method = scope["method"] if scope["method"] in _METHODS else "OTHER"
         self._metrics.requests.labels(method, route, status).inc()
         self._metrics.request_seconds.labels(method, route).observe(seconds)
         tell = log.debug if scope["path"] in _QUIET else log.info
@@ -63,6 +66,45 @@ class Observed:
             status=status,
             milliseconds=round(seconds * 1000, 1),
         )
+
+
+class Bounded:
+    """Refuses documents that are longer than any that makes sense.
+
+    They are read whole, and before anybody knows who sends them. Recordings are not: their
+    route reads them itself, and has a limit of its own.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http" or scope["path"] == _UPLOADS:
+            await self._app(scope, receive, send)
+            return
+        limit = RESULT_BYTES if scope["path"].endswith("/result") else DOCUMENT_BYTES
+        await self._app(scope, _bounded(receive, limit), send)
+
+
+_UPLOADS = "/api/media"
+DOCUMENT_BYTES = 1024 * 1024
+RESULT_BYTES = 128 * 1024 * 1024
+"""A transcript of a day with a time for each word takes about 20 MB."""
+
+
+def _bounded(receive: Receive, limit: int) -> Receive:
+    size = 0
+
+    async def counting() -> Message:
+        nonlocal size
+        message = await receive()
+        size += len(message.get("body", b""))
+        if size > limit:
+            raise HTTPException(413, f"A document here has at most {limit} bytes.")
+        return message
+
+    return counting
 
 
 def _request_id(scope: Scope) -> str:

@@ -11,7 +11,7 @@ from rhapsode.domain.errors import Invalid
 from rhapsode.domain.media import Media
 from rhapsode.services.context import Context
 
-_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+_RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 
 
 class RangeNotSatisfiable(Invalid):
@@ -19,6 +19,7 @@ class RangeNotSatisfiable(Invalid):
 
     def __init__(self, size: int) -> None:
         super().__init__("range_not_satisfiable", f"The file has {size} bytes.")
+        self.size = size
 
 
 def byte_range(header: str | None, size: int) -> tuple[int, int] | None:
@@ -46,10 +47,11 @@ async def content(
 ) -> Response:
     """The recording, or the part of it that the request's headers ask for."""
     headers = _headers(media, download=download)
-    if request.headers.get("if-none-match") == headers["etag"]:
+    if _is_known(request.headers.get("if-none-match"), headers["etag"]):
         return Response(status_code=304, headers=headers)
     wanted = None
-    if request.headers.get("if-range", headers["etag"]) == headers["etag"]:
+    unchanged = request.headers.get("if-range", headers["etag"]) == headers["etag"]
+    if unchanged and request.method == "GET":  # a range means nothing to any other method
         wanted = byte_range(request.headers.get("range"), media.size)
     start, end = wanted or (0, media.size)
     headers["content-length"] = str(end - start)
@@ -60,6 +62,12 @@ async def content(
         return Response(status_code=status, headers=headers)
     chunks: AsyncIterator[bytes] = await context.store.stream(media.key, start, end)
     return StreamingResponse(chunks, status_code=status, headers=headers)
+
+
+def _is_known(known: str | None, etag: str) -> bool:
+    """Whether If-None-Match names this very content, or any."""
+    tags = {tag.strip().removeprefix("W/") for tag in (known or "").split(",")}
+    return bool(tags & {etag, "*"})
 
 
 def _headers(media: Media, *, download: bool) -> dict[str, str]:
