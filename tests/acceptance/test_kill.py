@@ -78,13 +78,13 @@ async def _ensure_clean_end(fleet: Fleet, settings: Settings) -> None:
     assert scratch_files(*folders) == []
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 async def test_a_few_kills(database_url: str, store: StoreConfig, tmp_path: Path) -> None:
     await _storm(tmp_path, database_url, store, count=20, seed=7, most_kills=6)
 
 
 @pytest.mark.chaos
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)  # a few minutes where nothing else runs
 async def test_many_kills(database_url: str, store: StoreConfig, tmp_path: Path) -> None:
     seed = int(os.environ.get("RHAPSODE_TEST_SEED") or random.randrange(1_000_000))
     await _storm(tmp_path, database_url, store, count=200, seed=seed, most_kills=60)
