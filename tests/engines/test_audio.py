@@ -200,7 +200,11 @@ def test_damage_in_the_middle_is_told_and_skipped(tmp_path: Path) -> None:
 
 def test_a_hole_in_the_files_clock_becomes_silence(tmp_path: Path) -> None:
     path = recordings.with_hole(tmp_path / "a.mkv", TONE, hole_seconds=5.0)
-    sound = np.concatenate(list(audio.decode(path)))
+    decoder = audio.Decoder(path)
+    sound = np.concatenate(list(decoder.blocks()))
+    assert decoder.warnings() == (
+        "For 5.0 s the recording holds no sound, or damaged sound; they count as silence.",
+    )
     assert len(sound) / 16_000 == pytest.approx(11.0, abs=0.2)
     assert float(np.abs(sound[16_000 * 4 : 16_000 * 7]).max()) == 0.0
 

@@ -41,6 +41,7 @@ _HEAD_BYTES = 4096
 _WALK_PACKETS = 256
 _GAP_SECONDS = 0.1
 _MAX_GAP_SECONDS = 3600.0
+_WORTH_TELLING_SECONDS = 0.5  # codecs that send nothing in pauses leave shorter gaps
 
 _DEMUXERS = (
     "aac,ac3,aiff,amr,amrnb,amrwb,ape,asf,au,avi,caf,dts,eac3,flac,flv,gsm,loas,matroska,mov,"
@@ -84,13 +85,15 @@ class Decoder:
     """One decoding of one source, that can tell afterwards what was odd about it.
 
     `seconds` counts what was decoded, `promised` is the header's duration (None where it has
-    none), `broken_packets` counts those that could not be decoded.
+    none), `broken_packets` counts those that could not be decoded, `missing` the seconds for
+    which nothing was stored.
     """
 
     source: Source
     seconds: float = 0.0
     promised: float | None = None
     broken_packets: int = 0
+    missing: float = 0.0
     ended_by_error: bool = field(default=False, init=False)
 
     def blocks(self) -> Iterator[Samples]:
@@ -120,6 +123,11 @@ class Decoder:
             )
         if self.broken_packets or self.ended_by_error:
             found.append("Parts of the recording are damaged and were left out.")
+        if self.missing:
+            found.append(
+                f"For {self.missing:.1f} s the recording holds no sound, or damaged sound; "
+                "they count as silence."
+            )
         return tuple(found)
 
     def _counted(self, block: Samples) -> Samples:
@@ -134,6 +142,7 @@ class Decoder:
             resampler = _Resampler()
             for frame in self._frames(container, stream):
                 if gap := timeline.gap_before(frame):
+                    self.missing += gap if gap >= _WORTH_TELLING_SECONDS else 0.0
                     yield np.zeros(int(gap * SAMPLE_RATE), np.float32)
                 yield from resampler.converted(frame)
             yield from resampler.flushed()
