@@ -1,13 +1,14 @@
 """From a recording to a transcript: decode, find speech, transcribe block by block.
 
 Decoding and finding speech run one block ahead in a thread, so the engine never waits for
-them and never more than two blocks are in memory, however long the recording is.
+them and no more than two blocks are in memory, however long the recording is.
 """
 
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -161,6 +162,7 @@ class SpeechAhead:
             except queue.Empty:
                 reached(self._cleared)
                 continue
+            self._ready.task_done()
             if item is None:
                 return
             if isinstance(item, Exception):
@@ -170,8 +172,11 @@ class SpeechAhead:
     def stop(self) -> None:
         """Ends the thread and waits for it: it looks up after every few seconds of sound."""
         self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        while self._thread.is_alive():
+            with suppress(queue.Empty):
+                self._ready.get_nowait()
+                self._ready.task_done()
+            self._thread.join(timeout=_POLL_SECONDS / 10)
 
     def _run(self) -> None:
         try:
@@ -198,12 +203,9 @@ class SpeechAhead:
             yield block
 
     def _put(self, item: Block | Exception | None) -> None:
-        while not self._stop.is_set():
-            try:
-                self._ready.put(item, timeout=_POLL_SECONDS)
-                return
-            except queue.Full:
-                continue
+        """Hands it over, and waits until it is taken before decoding what comes after it."""
+        self._ready.put(item)
+        self._ready.join()
 
 
 class _ProgressMeter:
