@@ -8,6 +8,7 @@ MAX_BLOCK_SECONDS, parted at the longest pause that the last minutes offered.
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from mmap import mmap
 
 import numpy as np
 from numpy.typing import NDArray
@@ -228,9 +229,20 @@ def joined(pieces: Iterable[Piece]) -> Block:
     """One block of these pieces; at least one."""
     parts = tuple(pieces)
     lengths = [len(part.samples) for part in parts]
+    samples = _own_pages(sum(lengths))
+    np.concatenate([part.samples for part in parts], out=samples)
     return Block(
-        samples=np.concatenate([part.samples for part in parts]),
+        samples=samples,
         starts=tuple(part.start for part in parts),
         ends=tuple(part.end for part in parts),
         offsets=tuple(np.cumsum([0, *lengths[:-1]]).tolist()),
     )
+
+
+def _own_pages(count: int) -> Samples:
+    """Room for a block that goes back to the system with it.
+
+    From the heap, megabytes that come and go between small things would leave holes behind,
+    and a long recording would slowly cost more memory than a short one.
+    """
+    return np.frombuffer(mmap(-1, max(1, count) * 4), dtype=np.float32)[:count]
