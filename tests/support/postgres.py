@@ -54,6 +54,16 @@ class Postgres:
         name = url.rpartition("/")[2]
         self.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)", "postgres")
 
+    def answers(self) -> bool:
+        """Whether it takes queries: it listens before it does."""
+        if not listens(self.port):
+            return False
+        try:
+            self.execute("SELECT 1", "postgres")
+        except subprocess.CalledProcessError:
+            return False
+        return True
+
     def execute(self, sql: str, database: str) -> None:
         subprocess.run(
             [
@@ -90,8 +100,9 @@ def postgres() -> Iterator[Postgres]:
             cwd="/",
         )
         try:
-            until(lambda: listens(port), 30, "PostgreSQL listens")
-            yield Postgres(port, binaries)
+            server = Postgres(port, binaries)
+            until(server.answers, 60, "PostgreSQL answers")
+            yield server
         finally:
             process.terminate()
             process.wait(30)
