@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from playwright.async_api import ConsoleMessage, Page, Playwright, Request
+from playwright.async_api import Browser, ConsoleMessage, Page, Request, async_playwright
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 ARGUMENTS = [
@@ -45,14 +45,21 @@ class Complaints:
 
 
 @contextlib.asynccontextmanager
-async def open_page(playwright: Playwright, origin: str, **options: Any) -> AsyncIterator[Page]:
-    """A page in a fresh browser; AssertionError at the end if it gave cause for complaint."""
-    browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+async def running_browser() -> AsyncIterator[Browser]:
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        await browser.close()
+
+
+@contextlib.asynccontextmanager
+async def open_page(browser: Browser, origin: str, **options: Any) -> AsyncIterator[Page]:
+    """A page without a past; AssertionError at the end if it gave cause for complaint."""
     context = await browser.new_context(base_url=origin, **options)
     context.set_default_timeout(20_000)
     page = await context.new_page()
     complaints = Complaints(origin)
     complaints.watch(page)
     yield page
-    await browser.close()
+    await context.close()
     assert complaints.found == []

@@ -3,13 +3,14 @@
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
-from playwright.async_api import Page, Playwright, async_playwright
+import pytest_asyncio
+from playwright.async_api import Browser, Page
 
 from rhapsode.api.page import STATIC
 from tests.support.needs import absent
 from tests.support.server import Server, running_server, settings_for
 from tests.support.speech import model_path, models_folder, sample
-from tests.web.browser import CHROMIUM, open_page
+from tests.web.browser import CHROMIUM, open_page, running_browser
 from tests.web.people import Json, Person, new_member, signed_in
 
 
@@ -50,14 +51,14 @@ def reader(admin: Person) -> Iterator[tuple[Person, Json]]:
         yield person, person.transcribed(sample("jfk"))
 
 
-@pytest.fixture
-async def playwright() -> AsyncIterator[Playwright]:
-    async with async_playwright() as running:
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def browser(server: Server) -> AsyncIterator[Browser]:
+    async with running_browser() as running:
         yield running
 
 
-@pytest.fixture
-async def page(server: Server, playwright: Playwright) -> AsyncIterator[Page]:
+@pytest_asyncio.fixture(loop_scope="session")
+async def page(server: Server, browser: Browser) -> AsyncIterator[Page]:
     """A browser in which nobody is signed in."""
-    async with open_page(playwright, server.url) as opened:
+    async with open_page(browser, server.url) as opened:
         yield opened

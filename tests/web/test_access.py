@@ -3,13 +3,16 @@
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Page, Playwright, expect
+from playwright.async_api import Browser, Page, expect
 
 from tests.support.server import Server
 from tests.web.browser import open_page
 from tests.web.people import Json, Person
 
 AXE = Path(__file__).parents[2] / "web" / "node_modules" / "axe-core" / "axe.min.js"
+# All share one browser, and with it its event loop.
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
 PAGES = ["/", "/#/keys", "/#/runners", "/#/nowhere"]
 
 
@@ -32,14 +35,14 @@ async def violations(page: Page) -> list[str]:
 @pytest.mark.parametrize("width", [1280, 360])
 async def test_axe_finds_nothing_and_nothing_is_wider_than_the_screen(
     server: Server,
-    playwright: Playwright,
+    browser: Browser,
     reader: tuple[Person, Json],
     scheme: str,
     width: int,
 ) -> None:
     person, job = reader
     look = {"color_scheme": scheme, "viewport": {"width": width, "height": 800}}
-    async with open_page(playwright, server.url, **look) as page:
+    async with open_page(browser, server.url, **look) as page:
         await page.goto("/")
         await expect(page.get_by_label("Password")).to_be_visible()
         assert await violations(page) == []

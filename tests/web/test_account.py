@@ -3,10 +3,14 @@
 import re
 
 import httpx
+import pytest
 from playwright.async_api import Page, expect
 
 from tests.support.server import PASSWORD, Server
 from tests.web.people import Person
+
+# All share one browser, and with it its event loop.
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 async def test_sign_in_and_out(page: Page, member: Person) -> None:

@@ -3,12 +3,16 @@
 import re
 from pathlib import Path
 
+import pytest
 from playwright.async_api import Locator, Page, expect
 
 from tests.support.recordings import read_wav, text, write_wav
 from tests.support.server import Server
 from tests.support.speech import sample
 from tests.web.people import Person
+
+# All share one browser, and with it its event loop.
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 MINUTE = 60_000
 

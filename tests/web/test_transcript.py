@@ -10,6 +10,9 @@ from tests.support.recordings import read_wav, silence, video_with_sound
 from tests.support.speech import sample
 from tests.web.people import Json, Person
 
+# All share one browser, and with it its event loop.
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
 Reader = tuple[Person, Json]
 FORMATS = ["txt", "srt", "vtt", "csv", "tsv", "json"]
 
