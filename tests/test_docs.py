@@ -205,6 +205,9 @@ def error_codes() -> set[str]:
     for tree in _trees():
         for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
             found |= _codes_in(call, errors)
+        for node in (node for node in ast.walk(tree) if isinstance(node, ast.Assign)):
+            if _name(node.targets[0]) == "_CODES" and isinstance(node.value, ast.Dict):
+                found |= _codes(node.value.values)
     own = [c for c in classes if c.name in errors]
     for call in (n for c in own for n in ast.walk(c) if isinstance(n, ast.Call)):
         if _name(call.func) == "__init__":
