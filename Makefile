@@ -48,7 +48,7 @@ wheel: .venv/dev ## The wheel and the source archive, in dist/
 	$(BIN)/python -m hatchling build
 
 lock: ## Renew the pinned versions (needs uv)
-	for group in run dev docs node; do $(PYTHON) scripts/lock.py $$group; done
+	for group in run dev docs node runner; do $(PYTHON) scripts/lock.py $$group; done
 
 clean: ## Remove what was built; data and downloaded models stay
 	rm -rf .venv .venv-docs dist build site web/node_modules src/rhapsode/api/static

@@ -1,6 +1,6 @@
 """Renews requirements/GROUP.txt: versions and hashes, no addresses.
 
-Usage: lock.py run|dev|docs|node
+Usage: lock.py run|dev|docs|node|runner
 """
 
 import subprocess
@@ -17,6 +17,7 @@ SOURCES = {
     "dev": ("pyproject.toml", "--all-extras", "--group", "build", "--group", "dev"),
     "docs": ("--group", "docs"),
     "node": ("--group", "node"),
+    "runner": ("--group", "runner"),
 }
 
 

@@ -4,6 +4,7 @@ It knows no rules; whoever tests the runner against the rules uses the real serv
 """
 
 import asyncio
+import contextlib
 import hashlib
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Callable
@@ -128,6 +129,8 @@ class FaultyServer:
             return refusal
         if kind == "media":
             return self._send_media(request, job)
+        if kind == "verdict":
+            return await self._verdict(job, float(request.query_params["wait_seconds"]))
         gone = job in self.lost or (job in self.canceled and kind != "heartbeat")
         body = await request.json() if await request.body() else None
         kind = f"{kind} refused" if gone else kind
@@ -138,6 +141,17 @@ class FaultyServer:
         if kind == "heartbeat":
             return JSONResponse({"verdict": "cancel" if job in self.canceled else "continue"})
         return Response(status_code=204)
+
+    async def _verdict(self, job: str, wait: float) -> Response:
+        """Like a server whose signals get lost: a cancel shows in the next heartbeat only."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(min(wait, 2)), self._news:
+                await self._news.wait_for(lambda: job in self.lost)
+        return (
+            problem(409, "lease_lost")
+            if job in self.lost
+            else JSONResponse({"verdict": "continue"})
+        )
 
     def _send_media(self, request: Request, job: str) -> Response:
         wanted = request.headers.get("range")

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import RedirectResponse
 from pydantic import Field
 
@@ -18,12 +18,11 @@ from rhapsode.api.errors import problems
 from rhapsode.api.ranges import content
 from rhapsode.domain.errors import Invalid
 from rhapsode.domain.jobs import JobError, JobId, Progress, RunnerId
-from rhapsode.domain.runners import Assignment, Capabilities, Registration, Verdict
+from rhapsode.domain.runners import Assignment, Capabilities, Lease, Registration, Verdict
 from rhapsode.domain.transcripts import Transcript
-from rhapsode.services import runners
+from rhapsode.services import leases, runners
 from rhapsode.services.idempotency import create_unshown, once
 from rhapsode.services.offers import online
-from rhapsode.services.runners import Lease
 
 router = APIRouter(tags=["runners"], responses=problems(401, 403, 503))
 
@@ -171,7 +170,20 @@ async def heartbeat(context: Ctx, lease: CurrentLease, asked: Heartbeat) -> Hear
     """Renew the lease, tell of progress, learn whether to go on."""
     told = asked.progress
     progress = None if told is None else Progress(told.stage, told.fraction)
-    return HeartbeatAnswer(verdict=await runners.heartbeat(context, lease, progress))
+    return HeartbeatAnswer(verdict=await leases.heartbeat(context, lease, progress))
+
+
+@router.get(f"{_LEASE}/verdict", responses=_LEASE_PROBLEMS)
+async def verdict(
+    context: Ctx,
+    lease: CurrentLease,
+    wait_seconds: Annotated[float, Query(ge=0, le=600)] = 0.0,
+) -> HeartbeatAnswer:
+    """Whether to go on: at once where not, otherwise as soon as not or after the wait.
+
+    It does not renew the lease.
+    """
+    return HeartbeatAnswer(verdict=await leases.verdict(context, lease, wait_seconds))
 
 
 @router.head(f"{_LEASE}/media", include_in_schema=False)
@@ -188,7 +200,7 @@ async def heartbeat(context: Ctx, lease: CurrentLease, asked: Heartbeat) -> Hear
 )
 async def media(request: Request, context: Ctx, lease: CurrentLease) -> Response:
     """The recording of the lease; Range is understood."""
-    item = await runners.leased_media(context, lease)
+    item = await leases.leased_media(context, lease)
     if context.rules.presign_downloads:
         link = await context.store.link(item.key, _LINK_LIFETIME)
         if link is not None:
@@ -200,7 +212,7 @@ async def media(request: Request, context: Ctx, lease: CurrentLease) -> Response
 async def result(context: Ctx, lease: CurrentLease, asked: Result) -> None:
     """Hand in the transcript; the job is finished. The same again is fine."""
     transcript = await asyncio.to_thread(_transcript, asked.transcript)
-    await runners.result(context, lease, transcript, tuple(asked.warnings))
+    await leases.result(context, lease, transcript, tuple(asked.warnings))
 
 
 def _transcript(document: dict[str, Any]) -> Transcript:
@@ -217,13 +229,13 @@ def _transcript(document: dict[str, Any]) -> Transcript:
 async def failure(context: Ctx, lease: CurrentLease, asked: Failure) -> None:
     """Tell that the run failed."""
     error = JobError(asked.code, asked.message)
-    await runners.failure(context, lease, error, permanent=asked.permanent)
+    await leases.failure(context, lease, error, permanent=asked.permanent)
 
 
 @router.post(f"{_LEASE}/give-back", status_code=204, responses=_LEASE_PROBLEMS)
 async def give_back(context: Ctx, lease: CurrentLease) -> None:
     """Return the job to the queue; it costs the job nothing."""
-    await runners.give_back(context, lease)
+    await leases.give_back(context, lease)
 
 
 @router.get("/runners")

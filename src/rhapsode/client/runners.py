@@ -77,6 +77,17 @@ class Lease:
         answer = await self._post("heartbeat", body, timeout=_BEAT_TIMEOUT)
         return decode(_HeartbeatAnswer, answer).verdict
 
+    async def verdict(self, wait_seconds: float) -> Verdict:
+        """Whether to go on, answered as soon as that is not so, or after the wait."""
+        with _lease_errors():
+            answer = await self._http.json(
+                "GET",
+                f"{self._path}/verdict",
+                params={"wait_seconds": wait_seconds},
+                timeout=httpx.Timeout(TIMEOUT.connect, read=wait_seconds + 15),
+            )
+        return decode(_HeartbeatAnswer, answer).verdict
+
     async def fetch_media(self, target: Path, digest: str, report: Report = ignore) -> None:
         """Bring the recording to `target`, however often the connection breaks."""
         path = f"{self._path}/media"

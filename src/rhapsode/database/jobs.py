@@ -23,6 +23,7 @@ from rhapsode.domain.jobs import (
     RunnerId,
 )
 from rhapsode.domain.media import MediaId
+from rhapsode.domain.runners import Lease
 from rhapsode.domain.users import UserId
 
 _DEAD_LEASE: Mapping[str, None] = {
@@ -166,15 +167,13 @@ async def claim(
     return None if row is None else job_from_row(row)
 
 
-def _leased(job_id: JobId, attempt: int, runner_id: RunnerId) -> Update:
+def _leased(lease: Lease) -> Update:
     """The compare of every report by a runner: it still holds this very lease."""
     return jobs.update().where(
-        and_(
-            jobs.c.id == job_id,
-            jobs.c.state == "running",
-            jobs.c.attempt == attempt,
-            jobs.c.runner_id == runner_id,
-        )
+        jobs.c.id == lease.job_id,
+        jobs.c.state == "running",
+        jobs.c.attempt == lease.attempt,
+        jobs.c.runner_id == lease.runner_id,
     )
 
 
@@ -185,9 +184,7 @@ async def _applied(connection: AsyncConnection, statement: Update) -> Job | None
 
 async def renew(
     connection: AsyncConnection,
-    job_id: JobId,
-    attempt: int,
-    runner_id: RunnerId,
+    lease: Lease,
     *,
     lease_expires_at: datetime,
     progress: Progress | None,
@@ -196,14 +193,12 @@ async def renew(
     values: dict[str, Any] = {"lease_expires_at": lease_expires_at}
     if progress is not None:
         values |= {"stage": progress.stage, "fraction": progress.fraction}
-    return await _applied(connection, _leased(job_id, attempt, runner_id).values(values))
+    return await _applied(connection, _leased(lease).values(values))
 
 
 async def finish(
     connection: AsyncConnection,
-    job_id: JobId,
-    attempt: int,
-    runner_id: RunnerId,
+    lease: Lease,
     *,
     now: datetime,
     language: str | None,
@@ -221,28 +216,24 @@ async def finish(
         "error_code": None,
         "error_message": None,
     }
-    return await _applied(connection, _leased(job_id, attempt, runner_id).values(values))
+    return await _applied(connection, _leased(lease).values(values))
 
 
 async def fail(
     connection: AsyncConnection,
-    job_id: JobId,
-    attempt: int,
-    runner_id: RunnerId,
+    lease: Lease,
     *,
     now: datetime,
     error: JobError,
 ) -> Job | None:
     """End a lease with failure; None if the lease is lost."""
     values = _ended(TRANSITIONS[Change.FAIL].target, now, error)
-    return await _applied(connection, _leased(job_id, attempt, runner_id).values(values))
+    return await _applied(connection, _leased(lease).values(values))
 
 
 async def give_back(
     connection: AsyncConnection,
-    job_id: JobId,
-    attempt: int,
-    runner_id: RunnerId,
+    lease: Lease,
     *,
     costs_attempt: bool,
     error: JobError | None = None,
@@ -262,7 +253,7 @@ async def give_back(
         values["max_attempts"] = jobs.c.max_attempts + 1
     if error is not None:
         values |= {"error_code": error.code, "error_message": error.message}
-    return await _applied(connection, _leased(job_id, attempt, runner_id).values(values))
+    return await _applied(connection, _leased(lease).values(values))
 
 
 def _ended(state: JobState, now: datetime, error: JobError | None) -> dict[str, Any]:

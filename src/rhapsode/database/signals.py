@@ -16,6 +16,7 @@ class Topic(StrEnum):
     JOB_CHANGED = "job_changed"
     JOB_DELETED = "job_deleted"
     JOB_QUEUED = "job_queued"
+    JOB_STOPPED = "job_stopped"
 
 
 @dataclass(frozen=True, slots=True)

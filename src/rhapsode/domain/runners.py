@@ -97,6 +97,15 @@ class Assignment:
     media: AssignedMedia
 
 
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A runner's right to one run of one job: what every report of that run names."""
+
+    runner_id: RunnerId
+    job_id: JobId
+    attempt: int
+
+
 class Verdict(StrEnum):
     """What a heartbeat answers."""
 

@@ -70,7 +70,7 @@ class Execution:
 
     async def run(self) -> None:
         """Do the job and report; returns when the child is free again."""
-        beating = asyncio.create_task(self._heart.beat(), name="heartbeat")
+        beating = asyncio.create_task(self._heart.live(), name="heartbeat")
         working = asyncio.create_task(self._to_the_end(), name="job")
         try:
             await _first(working, self._heart.stop)

@@ -11,6 +11,9 @@ from rhapsode.domain.errors import DomainError
 from rhapsode.domain.jobs import Progress
 from rhapsode.domain.runners import Verdict
 
+LISTEN_SECONDS = 30.0
+"""How long the server may let us wait for word of a cancel before we ask again."""
+
 log = structlog.get_logger()
 
 
@@ -49,8 +52,26 @@ class Heart:
             self._progress = progress
             self._news.set()
 
-    async def beat(self) -> None:
-        """Beat for as long as the job is ours."""
+    async def live(self) -> None:
+        """Beat, and listen for a cancel, for as long as the job is ours."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._beat())
+            tasks.create_task(self._listen())
+
+    async def _listen(self) -> None:
+        """Hear of a cancel at once: the next beat may be many seconds away."""
+        backoff = Backoff()
+        while not self.stop.done():
+            try:
+                self._heed(await self._lease.verdict(LISTEN_SECONDS))
+                backoff.reset()
+            except LeaseLost as error:
+                self._lost(error)
+            except DomainError as error:
+                log.debug("listening for a cancel failed", error=error.message)
+                await backoff.wait()
+
+    async def _beat(self) -> None:
         last = time.monotonic()
         while not self.stop.done():
             await self._until_due(last)
@@ -69,8 +90,7 @@ class Heart:
         try:
             verdict = await self._lease.heartbeat(self._progress)
         except LeaseLost as error:
-            log.warning("lease lost", error=error.message)
-            self.drop(Stop.LOST)
+            self._lost(error)
         except DomainError as error:
             log.warning("heartbeat failed", error=error.message, code=error.code)
             self._news.clear()
@@ -78,8 +98,16 @@ class Heart:
             self._news.set()
         else:
             self._backoff.reset()
-            if verdict is Verdict.CANCEL:
-                self.drop(Stop.CANCELED)
+            self._heed(verdict)
+
+    def _heed(self, verdict: Verdict) -> None:
+        if verdict is Verdict.CANCEL:
+            self.drop(Stop.CANCELED)
+
+    def _lost(self, error: LeaseLost) -> None:
+        if not self.stop.done():
+            log.warning("lease lost", error=error.message)
+        self.drop(Stop.LOST)
 
 
 def _now() -> float:

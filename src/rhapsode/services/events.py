@@ -16,6 +16,9 @@ RECHECK_SECONDS = 15.0
 """A signal can get lost between replicas; so long at most stays a watcher ignorant."""
 
 
+_NEWS = {Topic.JOB_CHANGED, Topic.JOB_DELETED}
+
+
 class _Changes:
     """The jobs that changed since the watcher last looked; repetitions count once."""
 
@@ -27,7 +30,7 @@ class _Changes:
 
     def heard(self, signal: Signal) -> None:
         mine = signal.user_id == self._user_id and self._job_id in {None, signal.job_id}
-        if mine and signal.topic is not Topic.JOB_QUEUED:
+        if mine and signal.topic in _NEWS:
             self._topics[signal.job_id] = signal.topic
             self._some.set()
 

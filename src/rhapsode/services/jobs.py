@@ -33,6 +33,11 @@ def changed(job: Job) -> Signal:
     return Signal(Topic.JOB_CHANGED, str(job.id), str(job.user_id))
 
 
+def stopped(job: Job) -> Signal:
+    """Tells whoever runs this job that it shall stop."""
+    return Signal(Topic.JOB_STOPPED, str(job.id), str(job.user_id))
+
+
 def queued(job: Job) -> Signal:
     """Tells that a job is free to claim."""
     return Signal(Topic.JOB_QUEUED, str(job.id), str(job.user_id), job.spec.requirement)
@@ -133,7 +138,7 @@ async def cancel(context: Context, user: User, job_id: JobId) -> Job:
         canceled = await table.cancel(transaction.connection, job_id, now())
         if canceled is None:
             raise _refusal(job, Change.CANCEL)
-        transaction.signal(changed(canceled))
+        transaction.signal(stopped(canceled), changed(canceled))
     context.recorder.changed(Change.CANCEL, canceled)
     return canceled
 

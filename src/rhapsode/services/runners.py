@@ -1,6 +1,5 @@
-"""Runners: registered, given jobs, heard from. Every report names its lease."""
+"""Runners: let in by a token, registered, and given jobs."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -9,25 +8,22 @@ from uuid import UUID
 from rhapsode.database import jobs as jobs_table
 from rhapsode.database import media as media_table
 from rhapsode.database import runners as table
-from rhapsode.database import transcripts as transcripts_table
-from rhapsode.database.engine import Transaction
-from rhapsode.domain.errors import Conflict, Denied, Invalid, NotFound
-from rhapsode.domain.jobs import Change, Job, JobError, JobId, JobState, Progress, RunnerId
+from rhapsode.domain.errors import Denied, Invalid, NotFound
+from rhapsode.domain.jobs import JobError, JobId, RunnerId
 from rhapsode.domain.media import Media
 from rhapsode.domain.runners import (
     AssignedMedia,
     Assignment,
     Capabilities,
+    Lease,
     Registration,
     Runner,
     RunnerToken,
-    Verdict,
 )
-from rhapsode.domain.transcripts import Transcript
-from rhapsode.services import idempotency, secrets
+from rhapsode.services import idempotency, leases, secrets
 from rhapsode.services.context import Context, new_id, now
 from rhapsode.services.idempotency import Once
-from rhapsode.services.jobs import changed, queued
+from rhapsode.services.jobs import changed
 
 _SEEN_EVERY_SECONDS = 10.0
 _MAX_REQUIREMENTS = 1000
@@ -39,15 +35,6 @@ class NewToken:
 
     token: RunnerToken
     secret: str
-
-
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """A runner's right to one run of one job."""
-
-    runner_id: RunnerId
-    job_id: JobId
-    attempt: int
 
 
 Connected = Callable[[], Awaitable[bool]]
@@ -204,7 +191,7 @@ async def _claim(context: Context, runner: Runner) -> Assignment | None:
         media = job.media_id and await media_table.get(transaction.connection, job.media_id)
         if not media:  # should not be; but one such job must not stop the queue
             lease = Lease(runner.id, job.id, job.attempt)
-            await _fail(transaction, lease, _MEDIA_DELETED)
+            await leases.fail(transaction, lease, _MEDIA_DELETED)
         transaction.signal(changed(job))
     if not media:
         return await _claim(context, runner)
@@ -230,144 +217,5 @@ async def _handed_over(
     """The assignment, unless the runner hung up between asking and being served."""
     if await connected():
         return assignment
-    await give_back(context, Lease(runner.id, assignment.job_id, assignment.attempt))
+    await leases.give_back(context, Lease(runner.id, assignment.job_id, assignment.attempt))
     return None
-
-
-async def heartbeat(context: Context, lease: Lease, progress: Progress | None) -> Verdict:
-    """Renew a lease; `cancel` if the job was called off, Conflict if the lease is lost."""
-    async with context.database.write() as transaction:
-        job = await jobs_table.renew(
-            transaction.connection,
-            lease.job_id,
-            lease.attempt,
-            lease.runner_id,
-            lease_expires_at=context.lease_end(),
-            progress=progress,
-        )
-        if job is not None:
-            await table.touch(transaction.connection, lease.runner_id, now())
-            transaction.signal(changed(job))
-            context.recorder.heard(Verdict.CONTINUE)
-            return Verdict.CONTINUE
-        found = await jobs_table.get(transaction.connection, lease.job_id)
-    if found is None or found.state is JobState.CANCELED:
-        context.recorder.heard(Verdict.CANCEL)
-        return Verdict.CANCEL
-    raise lease_lost()
-
-
-def lease_lost() -> Conflict:
-    """Somebody else has the job now, or nobody may have it any more."""
-    return Conflict(
-        "lease_lost", "This lease is over; drop the work.", hint="Claim the next job."
-    )
-
-
-async def leased_media(context: Context, lease: Lease) -> Media:
-    """The recording of a lease; Conflict if the lease is lost."""
-    async with context.database.read() as connection:
-        job = await jobs_table.get(connection, lease.job_id)
-        if job is None or not _holds(job, lease) or job.media_id is None:
-            raise lease_lost()
-        media = await media_table.get(connection, job.media_id)
-    if media is None:
-        raise lease_lost()
-    return media
-
-
-def _holds(job: Job, lease: Lease) -> bool:
-    return (job.state, job.attempt, job.runner_id) == (
-        JobState.RUNNING,
-        lease.attempt,
-        lease.runner_id,
-    )
-
-
-async def result(
-    context: Context, lease: Lease, transcript: Transcript, warnings: tuple[str, ...]
-) -> None:
-    """Store a transcript and finish its job; the same result again is fine."""
-    document = await asyncio.to_thread(transcripts_table.pack, transcript)
-    moment = now()
-    async with context.database.write() as transaction:
-        job = await jobs_table.finish(
-            transaction.connection,
-            lease.job_id,
-            lease.attempt,
-            lease.runner_id,
-            now=moment,
-            language=transcript.language,
-            duration=transcript.duration,
-            warnings=warnings,
-        )
-        if job is None:
-            await _ensure_repeated(transaction, lease)
-            return
-        await transcripts_table.replace(
-            transaction.connection, job.id, lease.attempt, document, moment
-        )
-        transaction.signal(changed(job))
-    started = job.started_at or moment
-    context.recorder.finished(job, (moment - started).total_seconds())
-
-
-async def _ensure_repeated(transaction: Transaction, lease: Lease) -> None:
-    """A runner whose answer got lost sends its result again."""
-    job = await jobs_table.get(transaction.connection, lease.job_id)
-    stored = await transcripts_table.attempt_of(transaction.connection, lease.job_id)
-    finished = {JobState.FINISHED, JobState.DELIVERING}
-    if job is None or job.state not in finished or stored != lease.attempt:
-        raise lease_lost()
-
-
-async def failure(context: Context, lease: Lease, error: JobError, *, permanent: bool) -> None:
-    """Note that a run failed: for good, or as one attempt of those that the job has."""
-    async with context.database.write() as transaction:
-        found = await jobs_table.get(transaction.connection, lease.job_id)
-        if found is None or not _holds(found, lease):
-            raise lease_lost()
-        ends = permanent or found.attempt >= found.max_attempts
-        job = await (_fail if ends else _again)(transaction, lease, error)
-        if job is None:
-            raise lease_lost()
-        transaction.signal(changed(job), *([] if ends else [queued(job)]))
-    context.recorder.changed(Change.FAIL if ends else Change.LAPSE, job)
-
-
-async def _fail(transaction: Transaction, lease: Lease, error: JobError) -> Job | None:
-    return await jobs_table.fail(
-        transaction.connection,
-        lease.job_id,
-        lease.attempt,
-        lease.runner_id,
-        now=now(),
-        error=error,
-    )
-
-
-async def _again(transaction: Transaction, lease: Lease, error: JobError) -> Job | None:
-    return await jobs_table.give_back(
-        transaction.connection,
-        lease.job_id,
-        lease.attempt,
-        lease.runner_id,
-        costs_attempt=True,
-        error=error,
-    )
-
-
-async def give_back(context: Context, lease: Lease) -> None:
-    """Return a job that the runner will not finish; it costs the job nothing."""
-    async with context.database.write() as transaction:
-        job = await jobs_table.give_back(
-            transaction.connection,
-            lease.job_id,
-            lease.attempt,
-            lease.runner_id,
-            costs_attempt=False,
-        )
-        if job is None:
-            raise lease_lost()
-        transaction.signal(queued(job), changed(job))
-    context.recorder.changed(Change.GIVE_BACK, job)
