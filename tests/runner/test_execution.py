@@ -10,6 +10,7 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.support.engines import BEGUN, NAME
 from tests.support.faulty import TOKEN, FaultyServer, problem
 from tests.support.runners import config, running
 
@@ -120,14 +121,16 @@ async def test_cancel_takes_effect_within_two_seconds(
 ) -> None:
     async with running(config(faulty.url, TOKEN, tmp_path)) as runner:
         job = await faulty.add(speech, model="quick", prompt=prompt)
-        await faulty.seen(lambda: beats_while(faulty, job, "transcribing"))
-        pid = runner.child_pid
+        await until((tmp_path / "models" / NAME / BEGUN).exists, 20)
+        child, folder = psutil.Process(runner.child_pid), tmp_path / "scratch"
+        polite = prompt == "sleep 60"
         faulty.canceled.add(job)
         canceled = time.monotonic()
+        await until(lambda: files(folder) == ["lock"] if polite else not lives(child))
+        assert time.monotonic() - canceled < faulty.heartbeat_seconds + 2
         result = await faulty.final(await faulty.add(speech, model="quick"))
-        assert time.monotonic() - canceled < faulty.heartbeat_seconds + 2 + 1  # a new child
         assert result.kind == "result"
-        assert (runner.child_pid == pid) == (prompt == "sleep 60")
+        assert lives(child) == polite
         kinds = {report.kind for report in faulty.reports if report.job == job}
         assert kinds == {"heartbeat"}
 
@@ -158,6 +161,13 @@ async def until(holds: Callable[[], bool], seconds: float = 5.0) -> None:
     async with asyncio.timeout(seconds):
         while not holds():
             await asyncio.sleep(0.02)
+
+
+def lives(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def files(folder: Path) -> list[str]:

@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.runner.test_execution import beats_while, files, until
+from tests.runner.test_execution import beats_while, files, lives, until
 from tests.support.faulty import TOKEN, FaultyServer, problem, serving
 from tests.support.ports import free_port
 from tests.support.runners import CHECKOUT, start
@@ -96,16 +96,12 @@ async def test_killed_supervisor_leaves_no_child(
         children = psutil.Process(process.pid).children(recursive=True)
         assert len(children) == 1
         process.kill()
-        await until(lambda: not any(_lives(child) for child in children), 3)
+        await until(lambda: not any(lives(child) for child in children), 3)
     left = files(tmp_path / "scratch")
     assert "media" in left
     async with program(faulty, tmp_path):
         await faulty.seen(lambda: len(faulty.registered) == 2)
         assert files(tmp_path / "scratch") == ["lock"]
-
-
-def _lives(process: psutil.Process) -> bool:
-    return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
 
 
 async def test_runner_leaves_with_its_parent(
@@ -125,7 +121,7 @@ async def test_runner_leaves_with_its_parent(
     process.kill()
     await process.wait()
     assert (await faulty.final(job)).kind == "give-back"
-    await until(lambda: not any(_lives(child) for child in family), 5)
+    await until(lambda: not any(lives(child) for child in family), 5)
 
 
 async def test_refused_token_ends_it_with_a_sentence(

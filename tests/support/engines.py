@@ -24,12 +24,15 @@ from rhapsode.engines.base import (
 )
 
 NAME = "puppet"
+BEGUN = "begun"
+"""A file beside its models' folders, there once it was ever asked to transcribe."""
 MODELS = ("quick", "other", "slow-to-load", "crash-on-load", "bad-model")
 
 
 class PuppetTranscriber:
-    def __init__(self, model: str) -> None:
-        self._model = model
+    def __init__(self, model: Path) -> None:
+        self._model = model.name
+        self._begun = model.parent / BEGUN
 
     def detect_language(self, samples: Samples) -> LanguageGuess:
         return LanguageGuess("en", 1.0)
@@ -37,6 +40,8 @@ class PuppetTranscriber:
     def transcribe(
         self, samples: Samples, options: TranscribeOptions, canceled: Canceling
     ) -> Iterator[Segment]:
+        self._begun.parent.mkdir(parents=True, exist_ok=True)
+        self._begun.touch()
         command, _, argument = (options.prompt or "say").partition(" ")
         _COMMANDS[command](argument, canceled)
         yield Segment(0.0, 0.5, f"{self._model} {os.getpid()} {argument}".strip())
@@ -59,7 +64,7 @@ class PuppetEngine:
             os.kill(os.getpid(), signal.SIGABRT)
         if model.name == "bad-model":
             raise Unavailable("model_unloadable", "The model is broken.")
-        return PuppetTranscriber(model.name)
+        return PuppetTranscriber(model)
 
 
 def _sleep(argument: str, canceled: Canceling) -> None:

@@ -62,13 +62,16 @@ class Heart:
         """Hear of a cancel at once: the next beat may be many seconds away."""
         backoff = Backoff()
         while not self.stop.done():
+            asked = _now()
             try:
                 self._heed(await self._lease.verdict(LISTEN_SECONDS))
-                backoff.reset()
             except LeaseLost as error:
                 self._lost(error)
             except DomainError as error:
                 log.debug("listening for a cancel failed", error=error.message)
+            if _now() - asked > 1:
+                backoff.reset()
+            elif not self.stop.done():  # a failure, or a server that lets nobody wait
                 await backoff.wait()
 
     async def _beat(self) -> None:

@@ -140,8 +140,11 @@ class Supervisor:
 
     async def _one_job(self, registration: Registration, scratch: Scratch) -> None:
         claim = self._api.claim(registration.runner_id, self._config.claim_seconds)
+        asked = time.monotonic()
         assignment = await self._or_leave(claim)
         if assignment is None:
+            if time.monotonic() - asked < 1:  # the server lets nobody wait: it may be closing
+                await self._pause(1)
             return
         names = {"job_id": str(assignment.job_id), "attempt": assignment.attempt}
         with bound_contextvars(**names):
