@@ -1,0 +1,1 @@
+"""The benchmarks of Rhapsode: ratios and limits, from one run on one machine."""
