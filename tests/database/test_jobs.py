@@ -259,6 +259,21 @@ async def test_a_lease_that_was_renewed_does_not_lapse(database: Database) -> No
         assert await jobs.requeue_lapsed(transaction.connection, AFTER, 10) == []
 
 
+async def test_a_lease_that_lapsed_can_be_extended(database: Database) -> None:
+    job = await claimed(database)
+
+    async with database.write() as transaction:
+        spared = await jobs.extend_lapsed(
+            transaction.connection, AFTER, AFTER + timedelta(seconds=1)
+        )
+        returned = await jobs.requeue_lapsed(transaction.connection, AFTER, 10)
+
+    assert (spared, returned) == (1, [])
+    assert await find(database, job.id) == job.evolve(
+        lease_expires_at=AFTER + timedelta(seconds=1)
+    )
+
+
 async def test_the_last_attempt_that_lapses_fails(database: Database) -> None:
     job = await claimed(database, max_attempts=1)
 

@@ -85,6 +85,7 @@ WRITES: dict[str, Write] = {
     "jobs.retry": lambda t, j: jobs.retry(t.connection, j.id, 3),
     "jobs.delete": lambda t, j: jobs.delete(t.connection, j.id),
     "jobs.expire_leases": lambda t, j: jobs.expire_leases(t.connection, [_runner(j)], NOW),
+    "jobs.extend_lapsed": lambda t, _: jobs.extend_lapsed(t.connection, LATER, LATER),
     "jobs.requeue_lapsed": lambda t, _: jobs.requeue_lapsed(t.connection, LATER, 9),
     "jobs.fail_lapsed": lambda t, _: jobs.fail_lapsed(t.connection, LATER, 9, ERROR),
     "transcripts.replace": lambda t, j: transcripts.replace(

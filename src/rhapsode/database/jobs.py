@@ -333,6 +333,18 @@ async def has_lapsed(connection: AsyncConnection, now: datetime) -> bool:
     return (await connection.execute(query.limit(1))).first() is not None
 
 
+async def extend_lapsed(
+    connection: AsyncConnection, now: datetime, lease_expires_at: datetime
+) -> int:
+    """Renew every lease that has expired; returns how many."""
+    statement = (
+        jobs.update()
+        .where(jobs.c.state == "running", jobs.c.lease_expires_at < now)
+        .values(lease_expires_at=lease_expires_at)
+    )
+    return (await connection.execute(statement)).rowcount
+
+
 async def requeue_lapsed(connection: AsyncConnection, now: datetime, limit: int) -> list[Job]:
     """Return jobs whose lease lapsed to the queue, where attempts are left."""
     statement = (

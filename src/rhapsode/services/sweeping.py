@@ -1,6 +1,7 @@
 """Sweeping: what time does to jobs, uploads and logins. Safe in every replica at once."""
 
 import asyncio
+from collections.abc import Awaitable
 from datetime import timedelta
 
 import structlog
@@ -31,18 +32,39 @@ log = structlog.get_logger(__name__)
 
 async def run(context: Context) -> None:
     """Sweep for as long as the application runs; a sweep that fails is tried again."""
+    await _tried(spare(context))
     rounds = 0
     while True:
-        try:
-            await sweep(context)
-            if rounds % _CLEAN_UP_EVERY == 0:
-                await clean_up(context)
-        except DomainError as error:
-            log.warning("sweep.failed", error=str(error))
-        except Exception:  # without sweeps no lost job would ever come back
-            log.exception("sweep.failed")
+        await _tried(sweep(context))
+        if rounds % _CLEAN_UP_EVERY == 0:
+            await _tried(clean_up(context))
         rounds += 1
         await asyncio.sleep(context.rules.sweep_seconds)
+
+
+async def _tried(work: Awaitable[None]) -> None:
+    try:
+        await work
+    except DomainError as error:
+        log.warning("sweep.failed", error=str(error))
+    except Exception:  # without sweeps no lost job would ever come back
+        log.exception("sweep.failed")
+
+
+async def spare(context: Context) -> None:
+    """At the start: leases that expired while no server ran are given another chance.
+
+    Their runners could not renew them, and may well be in the middle of the work.
+    """
+    moment = now()
+    async with context.database.read() as connection:
+        if not await jobs_table.has_lapsed(connection, moment):
+            return
+    async with context.database.write() as transaction:
+        spared = await jobs_table.extend_lapsed(
+            transaction.connection, moment, context.lease_end()
+        )
+    log.info("leases.spared", count=spared)
 
 
 async def sweep(context: Context) -> None:
