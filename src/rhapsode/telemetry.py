@@ -16,6 +16,7 @@ from prometheus_client import (
     CONTENT_TYPE_LATEST,
     CollectorRegistry,
     Counter,
+    Gauge,
     Histogram,
     PlatformCollector,
     ProcessCollector,
@@ -198,6 +199,8 @@ class Metrics:
     leases_lapsed: Counter
     claims: Counter
     upload_bytes: Counter
+    jobs_unfinished: Gauge
+    runners_online: Gauge
 
     def render(self) -> bytes:
         """Everything in Prometheus' text format (METRICS_CONTENT_TYPE)."""
@@ -240,4 +243,15 @@ def create_metrics() -> Metrics:
         leases_lapsed=counter("leases_lapsed", "Leases that ended without a result."),
         claims=counter("claims", "Claims of runners: a job, or empty.", "outcome"),
         upload_bytes=counter("upload_bytes", "Bytes of recordings received."),
+        jobs_unfinished=Gauge(
+            "rhapsode_jobs_unfinished",
+            "Jobs that have not ended, in the whole installation.",
+            ("state",),
+            registry=registry,
+        ),
+        runners_online=Gauge(
+            "rhapsode_runners_online",
+            "Runners heard of lately, in the whole installation.",
+            registry=registry,
+        ),
     )

@@ -9,6 +9,7 @@ from rhapsode.api.bodies import Answer
 from rhapsode.api.deps import Admin, Ctx
 from rhapsode.api.errors import problems
 from rhapsode.domain.errors import DomainError
+from rhapsode.services import jobs
 from rhapsode.services.context import Context
 from rhapsode.services.offers import online
 from rhapsode.telemetry import METRICS_CONTENT_TYPE
@@ -81,9 +82,11 @@ async def _runners(context: Context) -> Check:
     return Check(ok=count > 0, detail=f"{count} online")
 
 
-@router.get("/metrics", response_class=Response, responses=problems(401, 403))
+@router.get("/metrics", response_class=Response, responses=problems(401, 403, 503))
 async def metrics(context: Ctx, _admin: Admin) -> Response:
     """The metrics in Prometheus' text format, for an administrator's API key."""
-    return Response(
-        context.recorder.metrics.render(), headers={"content-type": METRICS_CONTENT_TYPE}
-    )
+    found = context.recorder.metrics
+    for state, count in (await jobs.unfinished(context)).items():
+        found.jobs_unfinished.labels(state).set(count)
+    found.runners_online.set(len(await online(context)))
+    return Response(found.render(), headers={"content-type": METRICS_CONTENT_TYPE})

@@ -187,6 +187,35 @@ async def delete(
     await jobs.delete(context, user, JobId(job_id), keep_media=keep_media)
 
 
+class WordBody(Answer):
+    """One word: its times in seconds, and how sure the engine is of it (0 to 1)."""
+
+    start: float
+    end: float
+    text: str
+    probability: float | None
+
+
+class SegmentBody(Answer):
+    """A stretch of speech; `words` is empty where none were asked for."""
+
+    start: float
+    end: float
+    text: str
+    speaker: str | None
+    words: list[WordBody]
+
+
+class TranscriptBody(Answer):
+    """The canonical transcript. The language is null where nobody spoke."""
+
+    text: str
+    language: str | None
+    duration: float
+    segments: list[SegmentBody]
+    language_probability: float | None
+
+
 CueLimit = Annotated[int | None, Query(ge=1, le=1000)]
 
 
@@ -195,8 +224,13 @@ CueLimit = Annotated[int | None, Query(ge=1, le=1000)]
     response_class=Response,
     responses={
         200: {
-            "description": "The transcript in the format asked for.",
-            "content": {item.media_type.partition(";")[0]: {} for item in Format},
+            "model": TranscriptBody,
+            "description": "The transcript in the format asked for; the model is JSON's.",
+            "content": {
+                item.media_type.partition(";")[0]: {}
+                for item in Format
+                if item is not Format.JSON
+            },
         },
         **problems(404, 409, 422),
     },

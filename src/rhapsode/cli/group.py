@@ -49,6 +49,12 @@ def _told_by_python(error: BaseException) -> ExitCode | None:
         name = f"{error.filename}: " if error.filename else ""
         error_line(f"{name}{error.strerror}.")
         return ExitCode.FAILED
+    if isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith("rhapsode"):
+        error_line(
+            f"This command needs the package '{error.name}', which is not installed here.",
+            "`pip install rhapsode` installs all that is needed, not only what a runner needs.",
+        )
+        return ExitCode.FAILED
     error_line(
         f"A fault in Rhapsode: {type(error).__name__}: {error}",
         "`rhapsode --debug …` shows where; please report it.",

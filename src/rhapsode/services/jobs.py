@@ -113,6 +113,12 @@ async def page(context: Context, wanted: JobFilter, limit: int) -> list[Job]:
         return await table.page(connection, wanted, limit)
 
 
+async def unfinished(context: Context) -> dict[JobState, int]:
+    """How many jobs of everybody's wait, run and are being delivered."""
+    async with context.database.read() as connection:
+        return await table.count_by_state(connection)
+
+
 async def transcript(context: Context, user: User, job_id: JobId) -> tuple[Job, Transcript]:
     """A finished job and its transcript; Conflict while there is none."""
     async with context.database.read() as connection:

@@ -428,6 +428,28 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/runners/{runner_id}/leases/{job_id}/{attempt}/verdict": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Verdict
+         * @description Whether to go on: at once where not, otherwise as soon as not or after the wait.
+         *
+         *     It does not renew the lease.
+         */
+        get: operations["runners_verdict"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/runners/{runner_id}/leases/{job_id}/{attempt}/media": {
         parameters: {
             query?: never;
@@ -1370,6 +1392,22 @@ export interface components {
             items: components["schemas"]["RunnerBody"][];
         };
         /**
+         * SegmentBody
+         * @description A stretch of speech; `words` is empty where none were asked for.
+         */
+        SegmentBody: {
+            /** Start */
+            start: number;
+            /** End */
+            end: number;
+            /** Text */
+            text: string;
+            /** Speaker */
+            speaker: string | null;
+            /** Words */
+            words: components["schemas"]["WordBody"][];
+        };
+        /**
          * SpecAnswer
          * @description What is done with the recording.
          */
@@ -1459,6 +1497,22 @@ export interface components {
             items: components["schemas"]["TokenBody"][];
         };
         /**
+         * TranscriptBody
+         * @description The canonical transcript. The language is null where nobody spoke.
+         */
+        TranscriptBody: {
+            /** Text */
+            text: string;
+            /** Language */
+            language: string | null;
+            /** Duration */
+            duration: number;
+            /** Segments */
+            segments: components["schemas"]["SegmentBody"][];
+            /** Language Probability */
+            language_probability: number | null;
+        };
+        /**
          * UserBody
          * @description An account.
          */
@@ -1491,6 +1545,20 @@ export interface components {
          * @enum {string}
          */
         Verdict: "continue" | "cancel";
+        /**
+         * WordBody
+         * @description One word: its times in seconds, and how sure the engine is of it (0 to 1).
+         */
+        WordBody: {
+            /** Start */
+            start: number;
+            /** End */
+            end: number;
+            /** Text */
+            text: string;
+            /** Probability */
+            probability: number | null;
+        };
     };
     responses: never;
     parameters: never;
@@ -3059,18 +3127,18 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The transcript in the format asked for. */
+            /** @description The transcript in the format asked for; the model is JSON's. */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
                     "text/plain": unknown;
                     "application/x-subrip": unknown;
                     "text/vtt": unknown;
                     "text/tab-separated-values": unknown;
                     "text/csv": unknown;
+                    "application/json": components["schemas"]["TranscriptBody"];
                 };
             };
             /** @description Unauthorized */
@@ -3298,6 +3366,92 @@ export interface operations {
                 "application/json": components["schemas"]["Heartbeat"];
             };
         };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HeartbeatAnswer"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    runners_verdict: {
+        parameters: {
+            query?: {
+                wait_seconds?: number;
+            };
+            header?: never;
+            path: {
+                runner_id: string;
+                job_id: string;
+                attempt: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
         responses: {
             /** @description Successful Response */
             200: {
@@ -4111,6 +4265,16 @@ export interface operations {
             };
             /** @description Forbidden */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };

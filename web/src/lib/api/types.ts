@@ -15,15 +15,5 @@ export type ModelOption = Schemas["ModelBody"];
 export type ApiKey = Schemas["KeyBody"];
 export type NewSecret = Schemas["NewKeyBody"];
 export type Runner = Schemas["RunnerBody"];
-
-export interface Segment {
-  start: number;
-  end: number;
-  text: string;
-  speaker: string | null;
-}
-export interface Transcript {
-  language: string | null;
-  duration: number;
-  segments: Segment[];
-}
+export type Transcript = Schemas["TranscriptBody"];
+export type Segment = Schemas["SegmentBody"];
