@@ -9,7 +9,7 @@ import structlog
 from rhapsode.catalogue.entries import models_of
 from rhapsode.catalogue.store import ModelStore
 from rhapsode.domain.runners import Capabilities, EngineOffer
-from rhapsode.engines.base import Availability, Engine
+from rhapsode.engines.base import Availability, Engine, own_models
 from rhapsode.engines.registry import discover
 from rhapsode.runner.config import ChildSettings
 
@@ -41,14 +41,6 @@ def _probed(engine: Engine) -> Availability:
         return engine.probe()
     except Exception as error:  # noqa: BLE001 (a plug-in's code: anything can come out)
         return Availability(available=False, detail=f"its probe failed: {error}")
-
-
-def own_models(engine: Engine) -> tuple[str, ...]:
-    """Models that an engine's package carries inside, which no catalogue has to fetch.
-
-    A plug-in names them in an attribute `own_models`; few have it.
-    """
-    return tuple(getattr(engine, "own_models", ()))
 
 
 def _catalogued(name: str, settings: ChildSettings, store: ModelStore) -> tuple[str, ...]:

@@ -7,8 +7,7 @@ from rhapsode.catalogue.entries import find_model
 from rhapsode.catalogue.store import ModelStore
 from rhapsode.domain.errors import NotFound
 from rhapsode.domain.jobs import Progress
-from rhapsode.engines.base import Engine
-from rhapsode.runner.capabilities import own_models
+from rhapsode.engines.base import Engine, own_models
 from rhapsode.runner.config import ChildSettings
 from rhapsode.runner.messages import FETCHING_MODEL
 

@@ -5,6 +5,7 @@ import fcntl
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,8 @@ from typing import Self
 
 _LOCK = "lock"
 _PREFIX = "runner-"
+_FRESH = "new-"
+_FRESH_SECONDS = 3600.0
 
 
 class Scratch:
@@ -29,10 +32,10 @@ class Scratch:
     def __enter__(self) -> Self:
         remove_stale(self.root)
         # It gets the name that others look for only once it is locked.
-        fresh = Path(tempfile.mkdtemp(prefix="new-", dir=self.root))
+        fresh = Path(tempfile.mkdtemp(prefix=_FRESH, dir=self.root))
         self._lock = (fresh / _LOCK).open("w")
         fcntl.flock(self._lock, fcntl.LOCK_EX)
-        self.folder = fresh.rename(self.root / fresh.name.replace("new-", _PREFIX, 1))
+        self.folder = fresh.rename(self.root / fresh.name.replace(_FRESH, _PREFIX, 1))
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -56,6 +59,10 @@ def remove_stale(root: Path) -> None:
         with contextlib.suppress(OSError), (folder / _LOCK).open("r+") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(folder, ignore_errors=True)
+    for folder in root.glob(f"{_FRESH}*"):  # killed between making and renaming it
+        with contextlib.suppress(OSError):
+            if time.time() - folder.stat().st_mtime > _FRESH_SECONDS:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def free_bytes(folder: Path) -> int:
