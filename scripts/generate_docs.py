@@ -39,7 +39,7 @@ The settings file is YAML: the one named by `--config`, else by `RHAPSODE_CONFIG
 ```yaml
 server:
   host: 0.0.0.0
-  public_url: !ENV https://${HOST}/speech    # a variable; it must be defined
+  public_url: !ENV https://${HOST}    # a variable; it must be defined
   port: !ENV ${PORT:8080}                    # a variable with a default
 database:
   url: !ENV postgresql://${DB_USER}:${DB_PASSWORD}@${DB_HOST:localhost}/rhapsode

@@ -91,19 +91,27 @@ def test_without_limits_a_segment_is_a_cue() -> None:
     assert list(shape([segment], Shaping())) == [Cue(1, 2, ("one two",), "Ann")]
 
 
-def test_words_per_cue() -> None:
+def test_words_per_cue_are_spread_evenly() -> None:
     cues = list(shape([timed(TEXT.split())], Shaping(words_per_cue=4)))
 
     assert cues == [
-        Cue(0.0, 1.2, ("one two three four",)),
-        Cue(1.2, 1.8, ("five six",)),
+        Cue(0.0, 0.9, ("one two three",)),
+        Cue(0.9, 1.8, ("four five six",)),
     ]
+
+
+def test_a_break_is_best_after_a_mark() -> None:
+    words = "Is it so? Then be it so.".split()
+
+    cues = list(shape([timed(words)], Shaping(words_per_cue=5)))
+
+    assert [cue.lines for cue in cues] == [("Is it so?",), ("Then be it so.",)]
 
 
 def test_lines_of_a_cue() -> None:
     cues = list(shape([timed(TEXT.split())], Shaping(chars_per_line=10)))
 
-    assert [cue.lines for cue in cues] == [("one two", "three four"), ("five six",)]
+    assert [cue.lines for cue in cues] == [("one two", "three"), ("four five", "six")]
 
 
 def test_one_line_a_cue() -> None:
@@ -161,7 +169,7 @@ def test_a_script_without_spaces_is_cut_beside_words_with_spaces() -> None:
 
     cues = list(shape([segment], Shaping(chars_per_line=8, lines_per_cue=1)))
 
-    assert [cue.lines for cue in cues] == [("iPhone 是",), ("一款很好的手机",), ("ok",)]
+    assert [cue.lines for cue in cues] == [("iPhone",), ("是一款很好的手机",), ("ok",)]
 
 
 @pytest.mark.parametrize("text", ["안녕하세요", "👩‍🎤👩‍🎤👩‍🎤", "verylongword"])
@@ -182,4 +190,4 @@ def test_marks_stay_with_their_letter() -> None:
 def test_right_to_left_text_keeps_its_order() -> None:
     cues = list(shape([timed(["שלום", "לכולם", "כאן"])], Shaping(words_per_cue=2)))
 
-    assert [cue.lines for cue in cues] == [("שלום לכולם",), ("כאן",)]
+    assert [cue.lines for cue in cues] == [("שלום",), ("לכולם כאן",)]

@@ -53,7 +53,7 @@ class Observed:
                 self._note(scope, answer.status, time.perf_counter() - started)
 
     def _note(self, scope: Scope, status: int, seconds: float) -> None:
-        route = getattr(scope.get("route"), "path", None) or "unrouted"
+        route = _template(scope)
         # Whoever may speak may make methods up; the metrics must not grow with them.
         method = scope["method"] if scope["method"] in _METHODS else "OTHER"
         self._metrics.requests.labels(method, route, status).inc()
@@ -105,6 +105,14 @@ def _bounded(receive: Receive, limit: int) -> Receive:
         return message
 
     return counting
+
+
+def _template(scope: Scope) -> str:
+    """The path with names for its parameters, so that it stands for one route only."""
+    if "route" not in scope:
+        return "unrouted"
+    names = {str(value): f"{{{name}}}" for name, value in scope["path_params"].items()}
+    return "/".join(names.get(part, part) for part in scope["path"].split("/"))
 
 
 def _request_id(scope: Scope) -> str:

@@ -6,6 +6,8 @@ import os
 import signal
 import socket
 import sys
+from pathlib import Path
+from uuid import uuid4
 
 import structlog
 
@@ -67,9 +69,11 @@ class EmbeddedRunner:
                 self._process.send_signal(number)
 
     async def _start(self) -> asyncio.subprocess.Process:
-        # The name holds the port: two servers on one machine have two embedded runners.
         name = f"embedded@{socket.gethostname()}:{self._port}"[:100]
-        token = await runners.replace_token(self._context, name)
+        # By the data folder, not by the name: replicas in containers may well share that,
+        # and would revoke each other's token.
+        identity = _identity(self._settings.data / "embedded-runner")
+        token = await runners.replace_token(self._context, f"embedded {identity}")
         return await asyncio.create_subprocess_exec(
             *self._command(name),
             env={**os.environ, "RHAPSODE_RUNNER_TOKEN": token.secret},
@@ -106,3 +110,10 @@ class EmbeddedRunner:
         if host in {"0.0.0.0", "::", ""}:  # noqa: S104 (compared, not bound)
             return "127.0.0.1"
         return f"[{host}]" if ":" in host else host
+
+
+def _identity(file: Path) -> str:
+    """What tells this server's runner from those of other replicas, across restarts."""
+    if not file.exists():
+        file.write_text(f"{uuid4()}\n", encoding="utf-8")
+    return file.read_text(encoding="utf-8").strip()

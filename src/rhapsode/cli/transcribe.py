@@ -151,11 +151,16 @@ def _loaded(spec: JobSpec, settings: "LoadSettings", config: Path | None) -> "Tr
     from rhapsode.catalogue.entries import find_model, models_of
     from rhapsode.cli.models import open_store, pull_with_bar
     from rhapsode.engines import registry
+    from rhapsode.engines.base import own_models
 
     engine = registry.get(spec.engine)
+    store = open_store(config)
+    if spec.model in own_models(engine):
+        return engine.load(store.folder / engine.name / spec.model, settings)
     model = find_model(spec.engine, spec.model)
     if model is None:
-        names = ", ".join(known.name for known in models_of(spec.engine))
+        known = [*own_models(engine), *(known.name for known in models_of(spec.engine))]
+        names = ", ".join(known)
         raise NotFound(
             "unknown_model",
             f"There is no model {spec.engine}/{spec.model}.",
@@ -167,7 +172,7 @@ def _loaded(spec: JobSpec, settings: "LoadSettings", config: Path | None) -> "Tr
             f"The model '{model.name}' lacks '{spec.language}'.",
             hint=f"It knows: {', '.join(model.languages)}.",
         )
-    return engine.load(pull_with_bar(open_store(config), model), settings)
+    return engine.load(pull_with_bar(store, model), settings)
 
 
 def _run(file: Path, spec: JobSpec, transcriber: "Transcriber") -> "PipelineResult":

@@ -3,6 +3,7 @@
 import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 from rhapsode.domain.transcripts import Segment
 
@@ -82,14 +83,48 @@ def _speaker(segment: Segment) -> str | None:
 
 
 def _shaped(segment: Segment, shaping: Shaping) -> Iterator[Cue]:
-    held: list[_Token] = []
-    for token in _tokens(segment):
-        if held and not _fits([*held, token], shaping):
-            yield _cue(held, shaping, _speaker(segment))
-            held = []
-        held.append(token)
-    if held:
-        yield _cue(held, shaping, _speaker(segment))
+    tokens = _tokens(segment)
+    for start, end in pairwise(_breaks(tokens, shaping)):
+        yield _cue(tokens[start:end], shaping, _speaker(segment))
+
+
+def _breaks(tokens: list[_Token], shaping: Shaping) -> list[int]:
+    """Where the cues of a segment begin, and its end.
+
+    As few cues as the limits allow; of these ways the most even one, which prefers to break
+    after a punctuation mark. Filling up each cue instead would leave single words over.
+    """
+    best: list[tuple[float, int]] = [(0.0, 0)]
+    for end in range(1, len(tokens) + 1):
+        choices: list[tuple[float, int]] = []
+        for start in range(end - 1, -1, -1):
+            cue = tokens[start:end]
+            if len(cue) > 1 and not _fits(cue, shaping):
+                break
+            choices.append((best[start][0] + _cost(cue, shaping), start))
+        best.append(min(choices))
+    starts = [len(tokens)]
+    while starts[-1] > 0:
+        starts.append(best[starts[-1]][1])
+    return starts[::-1]
+
+
+def _cost(cue: list[_Token], shaping: Shaping) -> float:
+    """One more cue outweighs everything; squares are least where lengths are even."""
+    room = shaping.width * shaping.height if shaping.width else CUSTOMARY_CHARS
+    share = sum(len(token.glue) + len(token.text) for token in cue) / room
+    torn = 0.0 if cue[0].glue else _TORN
+    return 1000 + share * share + torn - _RESTS.get(cue[-1].text[-1:], 0.0)
+
+
+_RESTS = {
+    **dict.fromkeys(".?!…。？！؟।", 0.25),
+    **dict.fromkeys(",;:，、；：،", 0.12),
+}
+"""How welcome a break is after these marks, against the unevenness that it brings."""
+
+_TORN = 0.5
+"""How unwelcome a break is inside a word, which some engines give in pieces."""
 
 
 def _fits(tokens: list[_Token], shaping: Shaping) -> bool:

@@ -85,7 +85,10 @@ class Transcriber(Protocol):
 
 
 class Engine(Protocol):
-    """The value of an entry point of the group `rhapsode.engines`."""
+    """The value of an entry point of the group `rhapsode.engines`.
+
+    An engine whose package carries models inside names them in an attribute `own_models`.
+    """
 
     name: str
 
@@ -96,3 +99,8 @@ class Engine(Protocol):
     def load(self, model: Path, settings: LoadSettings) -> Transcriber:
         """Loads the model in that folder; Unavailable (`model_unloadable`) where it fails."""
         ...
+
+
+def own_models(engine: Engine) -> tuple[str, ...]:
+    """Models that an engine's package carries inside, which no catalogue has to fetch."""
+    return tuple(getattr(engine, "own_models", ()))

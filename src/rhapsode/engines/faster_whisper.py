@@ -65,8 +65,9 @@ class FasterWhisper:
         except (RuntimeError, ValueError, OSError) as error:
             raise Unavailable(
                 "model_unloadable",
-                f"The model in {model} cannot be loaded: {error}",
-                hint="`rhapsode models verify` checks the model's files.",
+                f"The model in {model} cannot be loaded on '{settings.device}': {error}",
+                hint="`rhapsode models verify` checks the model's files; `--device cpu` "
+                "works on every machine.",
             ) from error
 
 
@@ -229,10 +230,12 @@ def _loaded(folder: Path, settings: LoadSettings) -> Any:
 
 
 def _loaded_on(device: str, folder: Path, settings: LoadSettings) -> Any:
+    kind, _, index = device.partition(":")  # the library takes `cuda:1` in two parts
     return _stoppable()(
         str(folder),
-        device=device,
-        compute_type=_compute_type(device, settings.compute_type),
+        device=kind,
+        device_index=int(index or 0),
+        compute_type=_compute_type(kind, settings.compute_type),
         cpu_threads=settings.threads or _threads(),
         local_files_only=True,
     )

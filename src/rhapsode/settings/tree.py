@@ -152,7 +152,7 @@ class Database(Section):
 
 
 class Storage(Section):
-    """Where recordings and transcripts are kept."""
+    """Where recordings are kept. Transcripts are in the database."""
 
     url: Annotated[str, AfterValidator(_storage_url)] | None = Field(
         None,
