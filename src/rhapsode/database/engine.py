@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, event, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -17,7 +18,11 @@ from rhapsode.database.signals import Signal, Signals
 from rhapsode.domain.errors import Invalid, Limited, Unavailable
 
 BUSY_SECONDS = 30
-_WRITE = "rhapsode_write"
+TRUSTED_SECONDS = 5.0
+"""A connection that was used so lately is not asked first whether it still works."""
+
+_BEGIN = "rhapsode_begin"
+_WRITE, _SINGLE = "write", "single"
 
 
 @dataclass(slots=True)
@@ -38,6 +43,11 @@ class Database:
     def __init__(self, engine: AsyncEngine, signals: Signals) -> None:
         self.engine = engine
         self.signals = signals
+        # On PostgreSQL each statement has a view of its own, within a transaction or not:
+        # where one statement is all there is, BEGIN and its end are two round trips in vain.
+        self._plain = (
+            engine if self.is_sqlite else engine.execution_options(isolation_level="AUTOCOMMIT")
+        )
         # SQLite has one writer at a time. Waiting for it here, in order, costs microseconds;
         # waiting inside SQLite means sleeping and trying again.
         self._writer: AbstractAsyncContextManager[Any] = (
@@ -51,9 +61,9 @@ class Database:
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
-        """A connection with a consistent view, rolled back at the end."""
+        """A connection to read from; on SQLite all of it sees the same state."""
         with _told_apart():
-            async with self.engine.connect() as connection:
+            async with self._plain.connect() as connection:
                 yield connection
 
     @asynccontextmanager
@@ -61,10 +71,20 @@ class Database:
         """A transaction: committed at the end, rolled back on any error."""
         with _told_apart():
             async with self._writer, self.engine.connect() as connection:
-                await connection.execution_options(**{_WRITE: True})
+                await connection.execution_options(**{_BEGIN: _WRITE})
                 async with connection.begin():
                     transaction = Transaction(connection)
                     yield transaction
+        self.signals.emit(transaction.signals)
+
+    @asynccontextmanager
+    async def write_once(self) -> AsyncIterator[Transaction]:
+        """For one single statement, which is a transaction by itself and commits itself."""
+        with _told_apart():
+            async with self._writer, self._plain.connect() as connection:
+                await connection.execution_options(**{_BEGIN: _SINGLE})
+                transaction = Transaction(connection)
+                yield transaction
         self.signals.emit(transaction.signals)
 
     async def check(self) -> None:
@@ -98,9 +118,9 @@ def open_database(url: str, *, pool_size: int = 10) -> Database:
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=BUSY_SECONDS,
-            pool_pre_ping=True,
             connect_args={"timeout": 10},
         )
+        _check_stale_connections(engine)
     return Database(engine, Signals())
 
 
@@ -115,6 +135,30 @@ def _with_driver(url: str) -> URL:
             hint="Use sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME.",
         )
     return address.set(drivername=driver)
+
+
+def _check_stale_connections(engine: AsyncEngine) -> None:
+    """What `pool_pre_ping` does, without its three round trips before every query.
+
+    A server that went away has closed the connection, which the driver knows at once. Only
+    a network that drops connections silently needs to be asked, and it drops idle ones.
+    """
+
+    @event.listens_for(engine.sync_engine, "checkin")
+    def used(_connection: object, record: Any) -> None:
+        record.info["used"] = time.monotonic()
+
+    @event.listens_for(engine.sync_engine, "checkout")
+    def check(connection: Any, record: Any, _proxy: object) -> None:
+        if connection.driver_connection.is_closed():
+            raise DisconnectionError("the server closed this connection")
+        now = time.monotonic()
+        if now - record.info.setdefault("used", now) < TRUSTED_SECONDS:
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except Exception as error:
+            raise DisconnectionError("this connection is dead") from error
 
 
 def _set_up_sqlite(engine: AsyncEngine) -> None:
@@ -137,8 +181,9 @@ def _set_up_sqlite(engine: AsyncEngine) -> None:
     def begin(connection: Connection) -> None:
         # A read that upgrades to a write fails at once under contention, busy_timeout or
         # not; so who means to write says so from the start.
-        write = connection.get_execution_options().get(_WRITE, False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+        mode = connection.get_execution_options().get(_BEGIN)
+        if mode != _SINGLE:
+            connection.exec_driver_sql("BEGIN IMMEDIATE" if mode == _WRITE else "BEGIN")
 
 
 class _told_apart:  # noqa: N801 (reads as a statement)
