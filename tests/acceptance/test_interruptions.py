@@ -72,7 +72,7 @@ def all_of_it(text: str, path: Path) -> bool:
 
 async def test_cancel_frees_the_runner_within_two_seconds(fleet: Fleet, tmp_path: Path) -> None:
     async with installed(fleet, bare(tmp_path, **NORMAL_PULSE), "one") as (_, driver):
-        job = await in_the_middle(driver, long_speech(tmp_path, 20))
+        job = await in_the_middle(driver, long_speech(tmp_path, 8))
         after = await driver.submit(clip(tmp_path, 1).path, SPEC)
         await asyncio.sleep(0.6)  # not at the moment of a heartbeat
         asked = time.time()
@@ -91,7 +91,7 @@ async def test_runner_finishes_its_job_over_a_restart_of_the_server(
     fleet: Fleet, tmp_path: Path, end: str
 ) -> None:
     async with installed(fleet, bare(tmp_path, **NORMAL_PULSE), "one") as (made, driver):
-        path = long_speech(tmp_path, 4)
+        path = long_speech(tmp_path, 3)
         job = await in_the_middle(driver, path)
         assert await asyncio.to_thread(getattr(made.server, end)) in {0, None}
         await asyncio.to_thread(made.server.start)
