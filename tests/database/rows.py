@@ -45,6 +45,7 @@ async def make_media(database: Database, user: User, **changes: Any) -> Media:
         state=MediaState.RECEIVING,
         size=0,
         created_at=NOW,
+        queued_at=NOW,
     )
     made = replace(made, **changes)
     async with database.write() as transaction:
@@ -70,6 +71,7 @@ async def make_job(
         attempt=1,
         max_attempts=3,
         created_at=NOW,
+        queued_at=NOW,
         duration=recording.duration,
     )
     made = replace(made, **changes)

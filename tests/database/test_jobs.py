@@ -155,7 +155,7 @@ async def _fail(t: Transaction, lease: Lease) -> Job | None:
 
 
 async def _give_back(t: Transaction, lease: Lease) -> Job | None:
-    return await jobs.give_back(t.connection, lease, costs_attempt=False)
+    return await jobs.give_back(t.connection, lease, now=NOW, costs_attempt=False)
 
 
 REPORTS = [_renew, _finish, _fail, _give_back]
@@ -225,7 +225,9 @@ async def test_a_return_costs_an_attempt_or_raises_the_limit(database: Database)
     for costs in (True, False):
         lease = lease_of(await claimed(database))
         async with database.write() as transaction:
-            again = await jobs.give_back(transaction.connection, lease, costs_attempt=costs)
+            again = await jobs.give_back(
+                transaction.connection, lease, now=NOW, costs_attempt=costs
+            )
         assert again is not None
         counts.append((again.state, again.attempt, again.max_attempts))
         await claim(database)
@@ -318,14 +320,14 @@ async def test_what_has_not_ended_is_not_retried(database: Database, state: JobS
     job = await make_job(database, await make_user(database), state=state)
 
     async with database.write() as transaction:
-        assert await jobs.retry(transaction.connection, job.id, 3) is None
+        assert await jobs.retry(transaction.connection, job.id, 3, NOW) is None
 
 
 async def test_a_retry_has_fresh_attempts_and_a_fresh_number(database: Database) -> None:
     job = await claimed(database)
     async with database.write() as transaction:
         await jobs.cancel(transaction.connection, job.id, NOW)
-        again = await jobs.retry(transaction.connection, job.id, 3)
+        again = await jobs.retry(transaction.connection, job.id, 3, NOW)
 
     assert again is not None
     assert (again.state, again.attempt, again.max_attempts) == (JobState.QUEUED, 2, 4)

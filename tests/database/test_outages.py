@@ -80,9 +80,11 @@ WRITES: dict[str, Write] = {
         t.connection, _lease(j), now=NOW, language=None, duration=1, warnings=[]
     ),
     "jobs.fail": lambda t, j: jobs.fail(t.connection, _lease(j), now=NOW, error=ERROR),
-    "jobs.give_back": lambda t, j: jobs.give_back(t.connection, _lease(j), costs_attempt=True),
+    "jobs.give_back": lambda t, j: jobs.give_back(
+        t.connection, _lease(j), now=NOW, costs_attempt=True
+    ),
     "jobs.cancel": lambda t, j: jobs.cancel(t.connection, j.id, NOW),
-    "jobs.retry": lambda t, j: jobs.retry(t.connection, j.id, 3),
+    "jobs.retry": lambda t, j: jobs.retry(t.connection, j.id, 3, NOW),
     "jobs.delete": lambda t, j: jobs.delete(t.connection, j.id),
     "jobs.expire_leases": lambda t, j: jobs.expire_leases(t.connection, [_runner(j)], NOW),
     "jobs.extend_lapsed": lambda t, _: jobs.extend_lapsed(t.connection, LATER, LATER),
@@ -199,6 +201,7 @@ async def test_a_full_disk_is_told_and_survived(tmp_path: Path) -> None:
                     attempt=1,
                     max_attempts=1,
                     created_at=NOW,
+                    queued_at=NOW,
                 )
                 await jobs.insert(transaction.connection, made)
 

@@ -110,6 +110,7 @@ class JobBody(Answer):
     language: str | None
     duration: float | None
     created_at: datetime
+    queued_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
     error: ErrorBody | None

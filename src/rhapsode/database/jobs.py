@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, Update, and_, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from rhapsode.database.tables import jobs
+from rhapsode.database.tables import jobs, media
 from rhapsode.domain.jobs import (
     TRANSITIONS,
     Change,
@@ -56,6 +56,7 @@ def job_from_row(row: Row[Any]) -> Job:
         attempt=row.attempt,
         max_attempts=row.max_attempts,
         created_at=row.created_at,
+        queued_at=row.queued_at,
         duration=row.duration,
         progress=None if row.stage is None else Progress(row.stage, row.fraction or 0.0),
         runner_id=row.runner_id,
@@ -95,6 +96,7 @@ async def insert(connection: AsyncConnection, job: Job) -> None:
             max_attempts=job.max_attempts,
             duration=job.duration,
             created_at=job.created_at,
+            queued_at=job.queued_at,
             warnings=[],
         )
     )
@@ -140,8 +142,11 @@ async def claim(
     requirements: Collection[str],
     now: datetime,
     lease_expires_at: datetime,
-) -> Job | None:
-    """Hand the most urgent, then oldest, fitting job to this runner: one statement."""
+) -> tuple[Job, AssignedMedia | None] | None:
+    """Hand the most urgent, then oldest, fitting job to this runner: one statement.
+
+    With it comes what the runner must know of the recording; None where that is gone.
+    """
     transition = TRANSITIONS[Change.CLAIM]
     head = (
         select(jobs.c.id)
@@ -161,10 +166,24 @@ async def claim(
             started_at=now,
             lease_expires_at=lease_expires_at,
         )
-        .returning(jobs)
+        .returning(jobs, _of_media(media.c.size), _of_media(media.c.digest))
     )
     row = (await connection.execute(statement)).one_or_none()
-    return None if row is None else job_from_row(row)
+    return None if row is None else (job_from_row(row), _assigned_media(row))
+
+
+def _of_media(column: ColumnElement[Any]) -> ColumnElement[Any]:
+    """A column of a job's recording, for RETURNING, which knows no joins."""
+    found = select(column).where(media.c.id == jobs.c.media_id, media.c.state == "ready")
+    return found.correlate(jobs).scalar_subquery().label(f"media_{column.key}")
+
+
+def _assigned_media(row: Row[Any]) -> AssignedMedia | None:
+    if row.media_size is None:
+        return None
+    return AssignedMedia(
+        name=row.name, size=row.media_size, digest=row.media_digest or "", duration=row.duration
+    )
 
 
 def _leased(lease: Lease) -> Update:
@@ -235,6 +254,7 @@ async def give_back(
     connection: AsyncConnection,
     lease: Lease,
     *,
+    now: datetime,
     costs_attempt: bool,
     error: JobError | None = None,
 ) -> Job | None:
@@ -245,6 +265,7 @@ async def give_back(
     values: dict[str, Any] = {
         **_DEAD_LEASE,
         "state": TRANSITIONS[Change.GIVE_BACK].target,
+        "queued_at": now,
         "attempt": jobs.c.attempt + 1,
         "runner_id": None,
         "runner_name": None,
@@ -277,7 +298,9 @@ async def cancel(connection: AsyncConnection, job_id: JobId, now: datetime) -> J
     return await _applied(connection, statement)
 
 
-async def retry(connection: AsyncConnection, job_id: JobId, attempts: int) -> Job | None:
+async def retry(
+    connection: AsyncConnection, job_id: JobId, attempts: int, now: datetime
+) -> Job | None:
     """Queue an ended job once more, with this many fresh attempts; None if it may not be."""
     transition = TRANSITIONS[Change.RETRY]
     statement = (
@@ -287,6 +310,7 @@ async def retry(connection: AsyncConnection, job_id: JobId, attempts: int) -> Jo
             state=transition.target,
             attempt=jobs.c.attempt + 1,
             max_attempts=jobs.c.attempt + attempts,
+            queued_at=now,
             runner_id=None,
             runner_name=None,
             started_at=None,
@@ -353,6 +377,7 @@ async def requeue_lapsed(connection: AsyncConnection, now: datetime, limit: int)
         .values(
             **_DEAD_LEASE,
             state=TRANSITIONS[Change.LAPSE].target,
+            queued_at=now,
             attempt=jobs.c.attempt + 1,
             runner_id=None,
             runner_name=None,

@@ -167,6 +167,8 @@ jobs = Table(
     Column("runner_name", String(100)),
     Column("lease_expires_at", UtcDateTime),
     Column("created_at", UtcDateTime, nullable=False),
+    # When it last became free to claim; what a retry waits does not count from its creation.
+    Column("queued_at", UtcDateTime, nullable=False),
     Column("started_at", UtcDateTime),
     Column("finished_at", UtcDateTime),
     Column("error_code", String(64)),

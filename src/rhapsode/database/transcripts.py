@@ -5,6 +5,7 @@ import zlib
 from datetime import datetime
 
 from sqlalchemy import select
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from rhapsode.database.tables import transcripts
@@ -26,11 +27,11 @@ async def replace(
     connection: AsyncConnection, job_id: JobId, attempt: int, document: bytes, now: datetime
 ) -> None:
     """Store a job's packed transcript, in place of that of an earlier run."""
-    await connection.execute(transcripts.delete().where(transcripts.c.job_id == job_id))
+    values = {"attempt": attempt, "document": document, "created_at": now}
+    insert = (sqlite if connection.dialect.name == "sqlite" else postgresql).insert
+    statement = insert(transcripts).values(job_id=job_id, **values)
     await connection.execute(
-        transcripts.insert().values(
-            job_id=job_id, attempt=attempt, document=document, created_at=now
-        )
+        statement.on_conflict_do_update(index_elements=["job_id"], set_=values)
     )
 
 

@@ -130,7 +130,17 @@ _TORN = 0.5
 def _fits(tokens: list[_Token], shaping: Shaping) -> bool:
     if shaping.words_per_cue is not None and len(tokens) > shaping.words_per_cue:
         return False
-    return shaping.width is None or len(_lines(tokens, shaping.width)) <= shaping.height
+    return shaping.width is None or _line_count(tokens, shaping.width) <= shaping.height
+
+
+def _line_count(tokens: list[_Token], width: int) -> int:
+    """How many lines `_lines` makes; it is asked for every possible cue."""
+    count, length = 1, len(tokens[0].text)
+    for token in tokens[1:]:
+        length += len(token.glue) + len(token.text)
+        if length > width:
+            count, length = count + 1, len(token.text)
+    return count
 
 
 def _cue(tokens: list[_Token], shaping: Shaping, speaker: str | None) -> Cue:

@@ -184,6 +184,7 @@ class Job:
     attempt: int
     max_attempts: int
     created_at: datetime
+    queued_at: datetime
     duration: float | None = None
     progress: Progress | None = None
     runner_id: RunnerId | None = None

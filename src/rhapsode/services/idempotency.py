@@ -41,12 +41,17 @@ async def earlier(context: Context, request: Once | None) -> UUID | None:
     async with context.database.read() as connection:
         used = await idempotency.get(connection, request.user_id, request.key)
     if used is not None and used.fingerprint != request.fingerprint:
-        raise Invalid(
-            "idempotency_key_reused",
-            "This Idempotency-Key was used for a different request.",
-            hint="Use a fresh key for a new request.",
-        )
+        raise reused()
     return None if used is None else used.resource_id
+
+
+def reused() -> Invalid:
+    """The key stood for another request."""
+    return Invalid(
+        "idempotency_key_reused",
+        "This Idempotency-Key was used for a different request.",
+        hint="Use a fresh key for a new request.",
+    )
 
 
 async def record(transaction: Transaction, request: Once | None, resource_id: UUID) -> None:

@@ -84,6 +84,7 @@ async def _create(
 
 
 def _new_job(context: Context, user_id: UserId, media: Media, spec: JobSpec) -> Job:
+    moment = now()
     return Job(
         id=JobId(new_id()),
         user_id=user_id,
@@ -93,7 +94,8 @@ def _new_job(context: Context, user_id: UserId, media: Media, spec: JobSpec) -> 
         state=JobState.QUEUED,
         attempt=1,
         max_attempts=context.rules.max_attempts,
-        created_at=now(),
+        created_at=moment,
+        queued_at=moment,
         duration=media.duration,
     )
 
@@ -156,7 +158,9 @@ async def retry(context: Context, user: User, job_id: JobId) -> Job:
         if job is None:
             raise not_found()
         await _ensure_media(transaction, job)
-        again = await table.retry(transaction.connection, job_id, context.rules.max_attempts)
+        again = await table.retry(
+            transaction.connection, job_id, context.rules.max_attempts, now()
+        )
         if again is None:
             raise _refusal(job, Change.RETRY)
         transaction.signal(queued(again), changed(again))

@@ -177,6 +177,7 @@ async def _again(transaction: Transaction, lease: Lease, error: JobError) -> Job
     return await jobs_table.give_back(
         transaction.connection,
         lease,
+        now=now(),
         costs_attempt=True,
         error=error,
     )
@@ -188,6 +189,7 @@ async def give_back(context: Context, lease: Lease) -> None:
         job = await jobs_table.give_back(
             transaction.connection,
             lease,
+            now=now(),
             costs_attempt=False,
         )
         if job is None:

@@ -6,6 +6,7 @@ receiving → (object stored) → ready → deleting → (object gone) → row g
 
 import asyncio
 import contextlib
+import hashlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -50,9 +51,22 @@ async def receive(
         return await _receive(context, user, incoming, request)
 
     async def recall(media_id: UUID) -> Media:
-        return await get(context, user, MediaId(media_id))
+        found = await get(context, user, MediaId(media_id))
+        await _ensure_same(found, incoming.chunks)
+        return found
 
     return await idempotency.create_once(context, request, create, recall)
+
+
+async def _ensure_same(earlier: Media, chunks: AsyncIterator[bytes]) -> None:
+    """A key that comes again with other bytes must not pass these off as stored."""
+    digest, size = hashlib.sha256(), 0
+    async for chunk in chunks:
+        size += len(chunk)
+        await asyncio.to_thread(digest.update, chunk)
+    was_read_already = size == 0  # by the attempt that found the key taken
+    if not was_read_already and digest.hexdigest() != earlier.digest:
+        raise idempotency.reused()
 
 
 def _ensure_welcome(context: Context, size: int | None) -> None:

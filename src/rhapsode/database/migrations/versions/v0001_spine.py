@@ -177,6 +177,7 @@ def _jobs() -> None:
         sa.Column("runner_name", sa.String(length=100), nullable=True),
         sa.Column("lease_expires_at", TIME, nullable=True),
         sa.Column("created_at", TIME, nullable=False),
+        sa.Column("queued_at", TIME, nullable=False),
         sa.Column("started_at", TIME, nullable=True),
         sa.Column("finished_at", TIME, nullable=True),
         sa.Column("error_code", sa.String(length=64), nullable=True),
