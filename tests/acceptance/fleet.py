@@ -94,7 +94,7 @@ class Runner:
         """SIGTERM, and the exit code."""
         assert self.process is not None
         self.process.terminate()
-        return self.process.wait(60)
+        return self.process.wait(120)
 
 
 def engines_of(process: subprocess.Popen[bytes]) -> list[psutil.Process]:

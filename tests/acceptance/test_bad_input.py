@@ -189,7 +189,7 @@ async def test_what_is_left_of_a_damaged_file_is_heard(
         assert "fellow americans" in plain(await driver.text(job["id"]))
 
 
-@pytest.mark.slow
+@pytest.mark.chaos
 @pytest.mark.timeout(600)
 async def test_twelve_hours_need_no_more_memory(
     installation: Installation, tmp_path: Path

@@ -3,7 +3,6 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -34,7 +33,7 @@ async def replicas(
     second = await asyncio.to_thread(fleet.server, settings, "second")
     for name, server in (("one", first.server), ("two", second)):
         token = await asyncio.to_thread(first.runner_token, name)
-        fleet.runner(name, server.url, token)
+        fleet.runner(name, server.url, token, "--drain-seconds", "1")
     async with program(first.key, first.server.url, second.url) as driver:
         yield driver
         found = await books(settings, store)
@@ -50,14 +49,14 @@ async def test_a_job_reaches_a_runner_at_the_other_replica(
 ) -> None:
     assert await asyncio.to_thread(fleet.runners[0].stop) == 0
     fleet.runners.pop(0)
-    first = replace(replicas, urls=replicas.urls[:1])
     spoken = clip(tmp_path, 1)
-    job = await first.submit(spoken.path, SPEC)
-    states = await asyncio.wait_for(_states(first, job["id"]), 30)
-    assert states[-1] == "finished"
-    job = await first.json("GET", f"/api/jobs/{job['id']}")
-    assert job["runner_name"] == "two"
-    assert plain(await first.text(job["id"])) == spoken.text
+    async with program(replicas.key, replicas.urls[0]) as first:
+        job = await first.submit(spoken.path, SPEC)
+        states = await asyncio.wait_for(_states(first, job["id"]), 30)
+        assert states[-1] == "finished"
+        job = await first.json("GET", f"/api/jobs/{job['id']}")
+        assert job["runner_name"] == "two"
+        assert plain(await first.text(job["id"])) == spoken.text
 
 
 async def _states(driver: Program, job_id: str) -> list[str]:
