@@ -18,7 +18,7 @@ from rhapsode.domain.jobs import JobSpec
 _SHARED_MEDIA = 1000
 _JOB_COLUMNS = (
     *("id", "user_id", "media_id", "name", "spec", "requirement", "queue_rank", "state"),
-    *("attempt", "max_attempts", "created_at", "warnings"),
+    *("attempt", "max_attempts", "created_at", "queued_at", "warnings"),
 )
 _MEDIA_COLUMNS = (
     *("id", "user_id", "name", "state", "size", "digest", "probe", "created_at"),
@@ -70,7 +70,7 @@ class Content:
             state = "finished" if number < self.finished else "queued"
             about = (document, spec.requirement, -int(spec.priority), state)
             owner = (self.user_id, media[number % len(media)], f"bench-{number}.wav")
-            yield (key, *owner, *about, 1, 3, now, "[]")
+            yield (key, *owner, *about, 1, 3, now, now, "[]")
 
     def transcripts(self, ids: list[UUID]) -> Iterator[Row]:
         """The transcripts of the finished ones."""

@@ -45,7 +45,6 @@ async def make_media(database: Database, user: User, **changes: Any) -> Media:
         state=MediaState.RECEIVING,
         size=0,
         created_at=NOW,
-        queued_at=NOW,
     )
     made = replace(made, **changes)
     async with database.write() as transaction:
@@ -105,8 +104,8 @@ async def claim(
     requirements: frozenset[str] = ANY_MODEL,
 ) -> Job | None:
     """A claim by this runner, or by one made up."""
-    async with database.write() as transaction:
-        return await jobs.claim(
+    async with database.write_once() as transaction:
+        taken = await jobs.claim(
             transaction.connection,
             runner_id=runner_id or RunnerId(uuid7()),
             runner_name="runner",
@@ -114,6 +113,7 @@ async def claim(
             now=NOW,
             lease_expires_at=LATER,
         )
+    return None if taken is None else taken[0]
 
 
 async def find(database: Database, job_id: JobId) -> Job:

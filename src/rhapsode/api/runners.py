@@ -3,7 +3,6 @@
 Everything is asked by the runner: it needs one outbound connection and a token.
 """
 
-import asyncio
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 from uuid import UUID
@@ -21,6 +20,7 @@ from rhapsode.domain.jobs import JobError, JobId, Progress, RunnerId
 from rhapsode.domain.runners import Assignment, Capabilities, Lease, Registration, Verdict
 from rhapsode.domain.transcripts import Transcript
 from rhapsode.services import leases, runners
+from rhapsode.services.aside import aside
 from rhapsode.services.idempotency import create_unshown, once
 from rhapsode.services.offers import online
 
@@ -211,7 +211,9 @@ async def media(request: Request, context: Ctx, lease: CurrentLease) -> Response
 @router.put(f"{_LEASE}/result", status_code=204, responses=_LEASE_PROBLEMS)
 async def result(context: Ctx, lease: CurrentLease, asked: Result) -> None:
     """Hand in the transcript; the job is finished. The same again is fine."""
-    transcript = await asyncio.to_thread(_transcript, asked.transcript)
+    segments = asked.transcript.get("segments")
+    length = len(segments) if isinstance(segments, list) else 0
+    transcript = await aside(length, _transcript, asked.transcript)
     await leases.result(context, lease, transcript, tuple(asked.warnings))
 
 

@@ -23,7 +23,7 @@ from rhapsode.domain.jobs import (
     RunnerId,
 )
 from rhapsode.domain.media import MediaId
-from rhapsode.domain.runners import Lease
+from rhapsode.domain.runners import AssignedMedia, Lease
 from rhapsode.domain.users import UserId
 
 _DEAD_LEASE: Mapping[str, None] = {

@@ -18,6 +18,7 @@ from rhapsode.database.signals import Signal, decode, encode
 CHANNEL = "rhapsode"
 _BATCH = 20  # a NOTIFY carries at most 8000 bytes
 _CHECK_SECONDS = 5.0
+_NOTIFY = text("SELECT pg_notify(:channel, :payload)")
 
 log = structlog.get_logger(__name__)
 
@@ -54,12 +55,10 @@ class Relay:
                 await self._notify(f"{self._origin} {encode(batch)}")
 
     async def _notify(self, payload: str) -> None:
-        async with self._database.engine.connect() as connection:
-            await connection.execute(
-                text("SELECT pg_notify(:channel, :payload)"),
-                {"channel": CHANNEL, "payload": payload},
+        async with self._database.write_once() as transaction:
+            await transaction.connection.execute(
+                _NOTIFY, {"channel": CHANNEL, "payload": payload}
             )
-            await connection.commit()
 
     async def _receive(self) -> None:
         while True:

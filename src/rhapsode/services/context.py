@@ -10,6 +10,7 @@ from uuid_utils.compat import uuid7
 
 from rhapsode.database.engine import Database
 from rhapsode.domain.media import MediaProbe
+from rhapsode.services.known import KnownRunners
 from rhapsode.services.recorder import Recorder
 from rhapsode.services.waiting import ClaimQueue
 from rhapsode.storage.objects import ObjectStore
@@ -48,6 +49,7 @@ class Context:
     claims: ClaimQueue
     recorder: Recorder
     rules: Rules = Rules()
+    known_runners: KnownRunners = field(default_factory=KnownRunners)
     closing: asyncio.Event = field(default_factory=asyncio.Event)
 
     def lease_end(self) -> datetime:

@@ -14,6 +14,7 @@ from rhapsode.domain.jobs import Change, Job, JobError, JobState, Progress
 from rhapsode.domain.media import Media
 from rhapsode.domain.runners import Lease, Verdict
 from rhapsode.domain.transcripts import Transcript
+from rhapsode.services.aside import aside
 from rhapsode.services.context import Context, now
 from rhapsode.services.jobs import changed, queued
 from rhapsode.services.waiting import first_of
@@ -118,7 +119,7 @@ async def result(
     context: Context, lease: Lease, transcript: Transcript, warnings: tuple[str, ...]
 ) -> None:
     """Store a transcript and finish its job; the same result again is fine."""
-    document = await asyncio.to_thread(transcripts_table.pack, transcript)
+    document = await aside(len(transcript.segments), transcripts_table.pack, transcript)
     moment = now()
     async with context.database.write() as transaction:
         job = await jobs_table.finish(

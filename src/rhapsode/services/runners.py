@@ -1,18 +1,15 @@
 """Runners: let in by a token, registered, and given jobs."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from rhapsode.database import jobs as jobs_table
-from rhapsode.database import media as media_table
 from rhapsode.database import runners as table
 from rhapsode.domain.errors import Denied, Invalid, NotFound
 from rhapsode.domain.jobs import JobError, JobId, RunnerId
-from rhapsode.domain.media import Media
 from rhapsode.domain.runners import (
-    AssignedMedia,
     Assignment,
     Capabilities,
     Lease,
@@ -60,6 +57,7 @@ async def replace_token(context: Context, name: str) -> NewToken:
         dead = await table.ids_by_token_name(transaction.connection, name)
         await jobs_table.expire_leases(transaction.connection, dead, now())
         await table.delete_tokens_named(transaction.connection, name)
+    context.known_runners.forget()
     return await create_token(context, name)
 
 
@@ -73,6 +71,7 @@ async def delete_token(context: Context, token_id: UUID) -> None:
     """Revoke a token: its runners are refused from now on, and their leases lapse."""
     async with context.database.write() as transaction:
         found = await table.delete_token(transaction.connection, token_id)
+    context.known_runners.forget()
     if not found:
         raise NotFound("runner_token_not_found", "There is no such runner token.")
 
@@ -128,9 +127,12 @@ def unknown_token() -> Denied:
 async def authenticate(context: Context, runner_id: RunnerId, secret: str) -> Runner:
     """The runner that asks; NotFound tells it to register again."""
     hashed = secrets.hash_secret(secret)
+    if (known_runner := context.known_runners.find(runner_id, hashed)) is not None:
+        return known_runner
     async with context.database.read() as connection:
         runner = await table.by_secret(connection, runner_id, hashed)
         if runner is not None:
+            context.known_runners.confirmed(runner, hashed)
             return runner
         known = await table.token_by_hash(connection, hashed)
     if known is None:
@@ -169,16 +171,18 @@ def _seconds_until(moment: datetime) -> float:
 
 
 async def _note_seen(context: Context, runner: Runner) -> None:
-    if now() - runner.seen_at < timedelta(seconds=_SEEN_EVERY_SECONDS):
+    moment = now()
+    if moment - runner.seen_at < timedelta(seconds=_SEEN_EVERY_SECONDS):
         return
-    async with context.database.write() as transaction:
-        await table.touch(transaction.connection, runner.id, now())
+    async with context.database.write_once() as transaction:
+        await table.touch(transaction.connection, runner.id, moment)
+    context.known_runners.changed(replace(runner, seen_at=moment))
 
 
 async def _claim(context: Context, runner: Runner) -> Assignment | None:
     moment = now()
-    async with context.database.write() as transaction:
-        job = await jobs_table.claim(
+    async with context.database.write_once() as transaction:
+        claimed = await jobs_table.claim(
             transaction.connection,
             runner_id=runner.id,
             runner_name=runner.name,
@@ -186,29 +190,19 @@ async def _claim(context: Context, runner: Runner) -> Assignment | None:
             now=moment,
             lease_expires_at=context.lease_end(),
         )
-        if job is None:
+        if claimed is None:
             return None
-        media = job.media_id and await media_table.get(transaction.connection, job.media_id)
-        if not media:  # should not be; but one such job must not stop the queue
-            lease = Lease(runner.id, job.id, job.attempt)
-            await leases.fail(transaction, lease, _MEDIA_DELETED)
+        job, media = claimed
         transaction.signal(changed(job))
-    if not media:
+    if media is None:  # should not be; but one such job must not stop the queue
+        lease = Lease(runner.id, job.id, job.attempt)
+        await leases.failure(context, lease, _MEDIA_DELETED, permanent=True)
         return await _claim(context, runner)
-    context.recorder.claimed(job, (moment - job.created_at).total_seconds())
-    return Assignment(job_id=job.id, attempt=job.attempt, spec=job.spec, media=_told(media))
+    context.recorder.claimed(job, (moment - job.queued_at).total_seconds())
+    return Assignment(job_id=job.id, attempt=job.attempt, spec=job.spec, media=media)
 
 
 _MEDIA_DELETED = JobError("media_deleted", "The recording of this job was deleted.")
-
-
-def _told(media: Media) -> AssignedMedia:
-    return AssignedMedia(
-        name=media.name,
-        size=media.size,
-        digest=media.digest or "",
-        duration=media.duration,
-    )
 
 
 async def _handed_over(
