@@ -22,7 +22,7 @@ Bearer = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 Cookie = Annotated[str | None, Depends(_cookie)]
 
 
-def _context(request: Request) -> Context:
+async def _context(request: Request) -> Context:  # async: a plain one costs a thread
     context: Context = request.app.state.context
     return context
 

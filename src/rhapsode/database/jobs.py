@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Update, and_, func, select
+from sqlalchemy import ColumnElement, Executable, Row, Update, and_, bindparam, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from rhapsode.database.tables import jobs, media
@@ -134,6 +134,42 @@ def _conditions(wanted: JobFilter) -> list[ColumnElement[bool]]:
     return conditions
 
 
+def _claim_statement() -> Executable:
+    head = (
+        select(jobs.c.id)
+        .where(
+            jobs.c.state == "queued",
+            jobs.c.requirement.in_(bindparam("the_requirements", expanding=True)),
+        )
+        .order_by(jobs.c.queue_rank, jobs.c.id)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+        .scalar_subquery()
+    )
+    return (
+        jobs.update()
+        .where(jobs.c.id == head, jobs.c.state == "queued")
+        .values(
+            state=TRANSITIONS[Change.CLAIM].target,
+            runner_id=bindparam("the_runner_id"),
+            runner_name=bindparam("the_runner_name"),
+            started_at=bindparam("the_moment"),
+            lease_expires_at=bindparam("the_lease_end"),
+        )
+        .returning(jobs, _of_media(media.c.size), _of_media(media.c.digest))
+    )
+
+
+def _of_media(column: ColumnElement[Any]) -> ColumnElement[Any]:
+    """A column of a job's recording, for RETURNING, which knows no joins."""
+    found = select(column).where(media.c.id == jobs.c.media_id, media.c.state == "ready")
+    return found.correlate(jobs).scalar_subquery().label(f"media_{column.key}")
+
+
+_CLAIM = _claim_statement()
+"""Made once: composing it takes longer than sending it."""
+
+
 async def claim(
     connection: AsyncConnection,
     *,
@@ -147,35 +183,15 @@ async def claim(
 
     With it comes what the runner must know of the recording; None where that is gone.
     """
-    transition = TRANSITIONS[Change.CLAIM]
-    head = (
-        select(jobs.c.id)
-        .where(jobs.c.state == "queued", jobs.c.requirement.in_(sorted(requirements)))
-        .order_by(jobs.c.queue_rank, jobs.c.id)
-        .limit(1)
-        .with_for_update(skip_locked=True)
-        .scalar_subquery()
-    )
-    statement = (
-        jobs.update()
-        .where(jobs.c.id == head, jobs.c.state == "queued")
-        .values(
-            state=transition.target,
-            runner_id=runner_id,
-            runner_name=runner_name,
-            started_at=now,
-            lease_expires_at=lease_expires_at,
-        )
-        .returning(jobs, _of_media(media.c.size), _of_media(media.c.digest))
-    )
-    row = (await connection.execute(statement)).one_or_none()
+    values = {
+        "the_requirements": sorted(requirements),
+        "the_runner_id": runner_id,
+        "the_runner_name": runner_name,
+        "the_moment": now,
+        "the_lease_end": lease_expires_at,
+    }
+    row = (await connection.execute(_CLAIM, values)).one_or_none()
     return None if row is None else (job_from_row(row), _assigned_media(row))
-
-
-def _of_media(column: ColumnElement[Any]) -> ColumnElement[Any]:
-    """A column of a job's recording, for RETURNING, which knows no joins."""
-    found = select(column).where(media.c.id == jobs.c.media_id, media.c.state == "ready")
-    return found.correlate(jobs).scalar_subquery().label(f"media_{column.key}")
 
 
 def _assigned_media(row: Row[Any]) -> AssignedMedia | None:
@@ -215,6 +231,29 @@ async def renew(
     return await _applied(connection, _leased(lease).values(values))
 
 
+_FINISH = (
+    jobs.update()
+    .where(
+        jobs.c.id == bindparam("the_job_id"),
+        jobs.c.state == "running",
+        jobs.c.attempt == bindparam("the_attempt"),
+        jobs.c.runner_id == bindparam("the_runner_id"),
+    )
+    .values(
+        **_DEAD_LEASE,
+        state=TRANSITIONS[Change.RESULT].target,
+        finished_at=bindparam("the_moment"),
+        language=bindparam("the_language"),
+        duration=bindparam("the_duration"),
+        warnings=bindparam("the_warnings"),
+        error_code=None,
+        error_message=None,
+    )
+    .returning(jobs)
+)
+"""`_leased`, made once as `_CLAIM` is."""
+
+
 async def finish(
     connection: AsyncConnection,
     lease: Lease,
@@ -226,16 +265,16 @@ async def finish(
 ) -> Job | None:
     """End a lease with success; None if the lease is lost."""
     values = {
-        **_DEAD_LEASE,
-        "state": TRANSITIONS[Change.RESULT].target,
-        "finished_at": now,
-        "language": language,
-        "duration": duration,
-        "warnings": list(warnings),
-        "error_code": None,
-        "error_message": None,
+        "the_job_id": lease.job_id,
+        "the_attempt": lease.attempt,
+        "the_runner_id": lease.runner_id,
+        "the_moment": now,
+        "the_language": language,
+        "the_duration": duration,
+        "the_warnings": list(warnings),
     }
-    return await _applied(connection, _leased(lease).values(values))
+    row = (await connection.execute(_FINISH, values)).one_or_none()
+    return None if row is None else job_from_row(row)
 
 
 async def fail(
