@@ -1,10 +1,14 @@
 """Two applications for all tests of the API: small and large, as people run them."""
 
-from collections.abc import AsyncIterator
+import io
+import logging
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import pytest_asyncio
+import structlog
 
+from rhapsode.telemetry import configure_logging
 from tests.api.people import Person, Runner, make_person, make_runner
 from tests.support.server import App, running_app, settings_for
 
@@ -40,3 +44,16 @@ async def ben(shared: App) -> Person:
 @pytest_asyncio.fixture(loop_scope="session")
 async def runner(shared: App) -> Runner:
     return await make_runner(shared)
+
+
+@pytest.fixture
+def logged() -> Iterator[io.StringIO]:
+    """Everything that is logged, down to the details."""
+    stream = io.StringIO()
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    configure_logging("debug", "json", stream)
+    yield stream
+    structlog.reset_defaults()
+    root.handlers[:] = handlers
+    root.setLevel(level)

@@ -56,7 +56,7 @@ async def test_nothing_answers_without_credentials(shared: App, method: str, pat
 @pytest.mark.parametrize("path", ["/api/me", "/api/jobs", "/metrics"])
 async def test_wrong_keys_are_refused(shared: App, path: str, secret: str) -> None:
     answer = await client_of(shared, None).get(
-        path, headers={"authorization": f"Bearer {secret}".encode("latin-1")}
+        path, headers={b"authorization": f"Bearer {secret}".encode("latin-1")}
     )
 
     assert problem(answer) == (401, "unauthenticated")

@@ -54,6 +54,7 @@ async def test_a_job_with_the_defaults(ann: Person) -> None:
         "language": None,
         "duration": 2.5,
         "created_at": body["created_at"],
+        "queued_at": body["created_at"],
         "started_at": None,
         "finished_at": None,
         "error": None,

@@ -24,7 +24,7 @@ from rhapsode.domain.jobs import (
     Progress,
     RunnerId,
 )
-from rhapsode.domain.runners import Lease
+from rhapsode.domain.runners import AssignedMedia, Lease
 from tests.database.rows import (
     ANY_MODEL,
     LATER,
@@ -107,6 +107,25 @@ async def test_a_claim_passes_over_what_it_cannot_do(database: Database) -> None
 
     assert first is not None
     assert (first.id, second) == (fitting.id, None)
+
+
+async def test_a_claim_brings_what_the_runner_must_know_of_the_recording(
+    database: Database,
+) -> None:
+    await make_job(database, await make_user(database))
+
+    async with database.write_once() as transaction:
+        taken = await jobs.claim(
+            transaction.connection,
+            runner_id=RunnerId(uuid7()),
+            runner_name="runner",
+            requirements=ANY_MODEL,
+            now=NOW,
+            lease_expires_at=LATER,
+        )
+
+    assert taken is not None
+    assert taken[1] == AssignedMedia(name="talk.wav", size=10, digest="d" * 64, duration=2.5)
 
 
 async def test_who_can_do_nothing_claims_nothing(database: Database) -> None:
@@ -245,6 +264,7 @@ async def test_a_lapsed_lease_returns_to_the_queue(database: Database) -> None:
         job.evolve(
             state=JobState.QUEUED,
             attempt=2,
+            queued_at=AFTER,
             runner_id=None,
             runner_name=None,
             lease_expires_at=None,

@@ -2,11 +2,13 @@
 
 from datetime import timedelta
 
+from uuid_utils.compat import uuid7
+
 from rhapsode.database import media
 from rhapsode.database.engine import Database
 from rhapsode.domain.media import Media, MediaId, MediaState
 from rhapsode.domain.users import User
-from tests.database.rows import LATER, NOW, PROBE, make_media, make_user, uuid7
+from tests.database.rows import LATER, NOW, PROBE, make_media, make_user
 
 
 async def receiving(database: Database, user: User) -> Media:

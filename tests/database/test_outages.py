@@ -7,13 +7,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from uuid_utils.compat import uuid7
 
 from rhapsode.database import engine as engine_module
 from rhapsode.database import idempotency, jobs, media, runners, transcripts, users
 from rhapsode.database.engine import Database, Transaction, open_database
 from rhapsode.database.idempotency import Used
 from rhapsode.domain.errors import Invalid, Limited, Unavailable
-from rhapsode.domain.jobs import Job, JobError, JobState
+from rhapsode.domain.jobs import Job, JobError, JobId, JobSpec, JobState, RunnerId
+from rhapsode.domain.media import MediaId
 from rhapsode.domain.runners import Lease, RunnerToken
 from rhapsode.domain.transcripts import Transcript
 from rhapsode.domain.users import ApiKey, KeyId
@@ -28,7 +30,6 @@ from tests.database.rows import (
     make_media,
     make_runner,
     make_user,
-    uuid7,
 )
 from tests.support.postgres import Postgres
 
@@ -106,7 +107,7 @@ WRITES: dict[str, Write] = {
 }
 
 
-def _media(job: Job) -> media.MediaId:
+def _media(job: Job) -> MediaId:
     assert job.media_id is not None
     return job.media_id
 
@@ -115,7 +116,7 @@ def _lease(job: Job) -> Lease:
     return Lease(_runner(job), job.id, job.attempt)
 
 
-def _runner(job: Job) -> jobs.RunnerId:
+def _runner(job: Job) -> RunnerId:
     assert job.runner_id is not None
     return job.runner_id
 
@@ -192,11 +193,11 @@ async def test_a_full_disk_is_told_and_survived(tmp_path: Path) -> None:
             await transaction.connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
             for _ in range(100):
                 made = Job(
-                    id=uuid7(),
+                    id=JobId(uuid7()),
                     user_id=user.id,
                     media_id=recording.id,
                     name="x" * 200,
-                    spec=jobs.JobSpec(prompt="x" * 2000),
+                    spec=JobSpec(prompt="x" * 2000),
                     state=JobState.QUEUED,
                     attempt=1,
                     max_attempts=1,
