@@ -11,6 +11,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from bench.report import Figure, listed, median, note
 from bench.wire import Wire
 from bench.worker import Worker
@@ -28,6 +30,8 @@ class Times:
     whole: list[float] = field(default_factory=list)
     bare: list[float] = field(default_factory=list)
     unconditioned: list[float] = field(default_factory=list)
+    run_cpu: list[float] = field(default_factory=list)
+    bare_cpu: list[float] = field(default_factory=list)
 
 
 async def measure(
@@ -40,7 +44,10 @@ async def measure(
         assert answer.status == 201, answer.body
         media = answer.json()["id"]
         for number in range(rounds):
-            turns = [_ours(wire, media, model, times), _theirs(bare, recording, times)]
+            turns = [
+                _ours(wire, world, media, model, times),
+                _theirs(bare, recording, times),
+            ]
             for turn in turns if number % 2 == 0 else reversed(turns):
                 await turn
     return _figures(times, minutes * 60, model)
@@ -53,20 +60,33 @@ async def warm(wire: Wire, bare: Worker, clip: Path, model: str) -> None:
     await bare.ask(path=str(clip), language="en", conditioned=True)
 
 
-async def _ours(wire: Wire, media: str, model: str, times: Times) -> None:
-    asked = time.monotonic()
+async def _ours(wire: Wire, world: World, media: str, model: str, times: Times) -> None:
+    assert world.server.process is not None
+    asked, used = time.monotonic(), cpu_seconds(world.server.process.pid)
     job = await finished(wire, media, model)
     times.whole.append(time.monotonic() - asked)
     started, ended = (datetime.fromisoformat(job[k]) for k in ("started_at", "finished_at"))
     times.run.append((ended - started).total_seconds())
-    note(f"engine: ours {times.run[-1]:.1f} s, {times.whole[-1]:.1f} s with the queue")
+    times.run_cpu.append(cpu_seconds(world.server.process.pid) - used)
+    note(f"engine: ours {times.run[-1]:.1f} s, {times.run_cpu[-1]:.0f} s of processor time")
 
 
 async def _theirs(bare: Worker, recording: Path, times: Times) -> None:
     for conditioned, into in ((True, times.bare), (False, times.unconditioned)):
         command = {"path": str(recording), "language": "en", "conditioned": conditioned}
+        used = cpu_seconds(bare.pid)
         into.append((await bare.ask(**command))["seconds"])
-        note(f"engine: bare call {into[-1]:.1f} s, conditioned={conditioned}")
+        used = cpu_seconds(bare.pid) - used
+        if conditioned:
+            times.bare_cpu.append(used)
+        note(f"engine: bare call {into[-1]:.1f} s, {used:.0f} s of processor time")
+
+
+def cpu_seconds(pid: int) -> float:
+    """The processor time that a process and its descendants have used."""
+    root = psutil.Process(pid)
+    used = [process.cpu_times() for process in [root, *root.children(recursive=True)]]
+    return float(sum(item.user + item.system for item in used))
 
 
 async def finished(wire: Wire, media: str, model: str) -> dict[str, Any]:
@@ -109,6 +129,11 @@ def _figures(times: Times, seconds: float, model: str) -> list[Figure]:
             "the same, bare call with condition_on_previous_text=False",
             *(times.run, times.unconditioned),
             detail=f"{run}; {other}",
+        ),
+        figure(
+            "processor time of the bare call ÷ of server and runner",
+            *(times.run_cpu, times.bare_cpu),
+            detail=f"ours {listed(times.run_cpu)} s; bare call {listed(times.bare_cpu)} s",
         ),
         Figure(
             part=PART,
