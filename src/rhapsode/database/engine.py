@@ -182,8 +182,12 @@ def _set_up_sqlite(engine: AsyncEngine) -> None:
         # A read that upgrades to a write fails at once under contention, busy_timeout or
         # not; so who means to write says so from the start.
         mode = connection.get_execution_options().get(_BEGIN)
-        if mode != _SINGLE:
-            connection.exec_driver_sql("BEGIN IMMEDIATE" if mode == _WRITE else "BEGIN")
+        if mode == _SINGLE:
+            return
+        statement = "BEGIN IMMEDIATE" if mode == _WRITE else "BEGIN"
+        # Straight to the driver: each step of a cursor's life is a visit to its thread.
+        driver: Any = connection.connection.dbapi_connection
+        driver.run_async(lambda sqlite: sqlite.execute(statement))
 
 
 class _told_apart:  # noqa: N801 (reads as a statement)
@@ -200,11 +204,15 @@ class _told_apart:  # noqa: N801 (reads as a statement)
 _OUTAGES = {"08", "28", "3D", "40", "53", "57", "58"}
 """PostgreSQL's classes of errors for which the query is not to blame, but the moment is."""
 
+_OUTAGE_KINDS = (
+    *(OSError, PoolTimeout, OperationalError, InterfaceError),
+    sqlite3.OperationalError,
+)
 _DISK_FULL = "53100"
 
 
 def _is_outage(error: Exception) -> bool:
-    if isinstance(error, (OSError, PoolTimeout, OperationalError, InterfaceError)):
+    if isinstance(error, _OUTAGE_KINDS):
         return True
     return _sql_state(error)[:2] in _OUTAGES
 
@@ -216,7 +224,7 @@ def _sql_state(error: Exception) -> str:
 
 
 def _reason(error: Exception) -> Limited | Unavailable:
-    cause = error.orig if isinstance(error, DBAPIError) else None
+    cause = error.orig if isinstance(error, DBAPIError) else error
     full = isinstance(cause, sqlite3.OperationalError) and "full" in str(cause)
     if full or _sql_state(error) == _DISK_FULL:
         return Limited("storage_full", "The disk that holds the database is full.")
