@@ -43,13 +43,10 @@ async def measure(
         answer = await wire.send("POST", "/api/media?name=talk.flac", recording.read_bytes())
         assert answer.status == 201, answer.body
         media = answer.json()["id"]
-        for number in range(rounds):
-            turns = [
-                _ours(wire, world, media, model, times),
-                _theirs(bare, recording, times),
-            ]
-            for turn in turns if number % 2 == 0 else reversed(turns):
-                await turn
+    for number in range(rounds):
+        turns = [_ours(world, media, model, times), _theirs(bare, recording, times)]
+        for turn in turns if number % 2 == 0 else reversed(turns):
+            await turn
     return _figures(times, minutes * 60, model)
 
 
@@ -60,10 +57,11 @@ async def warm(wire: Wire, bare: Worker, clip: Path, model: str) -> None:
     await bare.ask(path=str(clip), language="en", conditioned=True)
 
 
-async def _ours(wire: Wire, world: World, media: str, model: str, times: Times) -> None:
+async def _ours(world: World, media: str, model: str, times: Times) -> None:
     assert world.server.process is not None
     asked, used = time.monotonic(), cpu_seconds(world.server.process.pid)
-    job = await finished(wire, media, model)
+    async with world.wire() as wire:  # a new one: nothing was sent for a minute
+        job = await finished(wire, media, model)
     times.whole.append(time.monotonic() - asked)
     started, ended = (datetime.fromisoformat(job[k]) for k in ("started_at", "finished_at"))
     times.run.append((ended - started).total_seconds())
