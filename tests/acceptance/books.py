@@ -38,10 +38,14 @@ async def books(settings: Settings, store: StoreConfig) -> Books:
     """Read them all."""
     database = open_database(settings.database_url)
     try:
-        rows = [await _rows(database, table) for table in (jobs, transcripts, media)]
+        return Books(
+            jobs=await _rows(database, jobs),
+            transcripts=await _rows(database, transcripts),
+            media=await _rows(database, media),
+            objects=await _objects(open_store(store)),
+        )
     finally:
         await database.close()
-    return Books(*rows, await _objects(open_store(store)))
 
 
 async def media_states(settings: Settings) -> set[str]:

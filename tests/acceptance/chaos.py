@@ -34,9 +34,9 @@ class Storm:
     calm_seconds: float
     most_kills: int
 
-    kills: Counter[str] = field(default_factory=Counter)
-    job_ids: dict[str, Clip] = field(default_factory=dict)
-    seconds: float = 0.0
+    kills: Counter[str] = field(default_factory=Counter, init=False)
+    job_ids: dict[str, Clip] = field(default_factory=dict, init=False)
+    seconds: float = field(default=0.0, init=False)
 
     def __post_init__(self) -> None:
         self._random = random.Random(self.seed)

@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -155,7 +155,7 @@ class Fleet:
     def _is_ours(self, process: psutil.Process) -> bool:
         with contextlib.suppress(psutil.Error):
             if process.pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE:
-                return process.environ().get(MARK) == self.mark
+                return bool(process.environ().get(MARK) == self.mark)
         return False
 
     def stop(self) -> list[int]:
@@ -199,7 +199,3 @@ def scratch_files(*folders: Path) -> list[str]:
     """
     found = [path for folder in folders for path in folder.rglob("*")]
     return [str(path) for path in found if "/new-" not in str(path)]
-
-
-def eventually(check: Callable[[], bool], what: str, seconds: float = 30) -> None:
-    until(check, seconds, what)

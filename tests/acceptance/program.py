@@ -45,7 +45,7 @@ class Program:
                 self.odd.append(f"{response.status_code} {method} {path} {response.text}")
             assert time.monotonic() < deadline, f"no answer to {method} {path}: {self.odd}"
             self.retries += 1
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(0.4)
 
     async def json(self, method: str, path: str, **options: Any) -> Document:
         response = await self.request(method, path, **options)

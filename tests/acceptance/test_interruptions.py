@@ -91,7 +91,7 @@ async def test_runner_finishes_its_job_over_a_restart_of_the_server(
     fleet: Fleet, tmp_path: Path, end: str
 ) -> None:
     async with installed(fleet, bare(tmp_path, **NORMAL_PULSE), "one") as (made, driver):
-        path = long_speech(tmp_path, 3)
+        path = long_speech(tmp_path, 2)
         job = await in_the_middle(driver, path)
         assert await asyncio.to_thread(getattr(made.server, end)) in {0, None}
         await asyncio.to_thread(made.server.start)
@@ -115,7 +115,7 @@ async def test_job_outlives_a_server_that_is_away_for_longer_than_its_lease(
 
 async def test_killed_runner_s_job_is_done_by_another(fleet: Fleet, tmp_path: Path) -> None:
     async with installed(fleet, bare(tmp_path), "one") as (made, driver):
-        path = long_speech(tmp_path, 2)
+        path = long_speech(tmp_path, 1)
         job = await in_the_middle(driver, path)
         (one,) = fleet.runners
         one.signal(signal.SIGKILL)
@@ -130,7 +130,7 @@ async def test_runner_that_is_told_to_stop_finishes_first(fleet: Fleet, tmp_path
     async with installed(fleet, bare(tmp_path)) as (made, driver):
         token = await asyncio.to_thread(made.runner_token, "one")
         one = fleet.runner("one", made.server.url, token, "--drain-seconds", "100")
-        job = await in_the_middle(driver, long_speech(tmp_path, 2))
+        job = await in_the_middle(driver, long_speech(tmp_path, 1))
         assert await asyncio.to_thread(one.stop) == 0
         job = await driver.json("GET", f"/api/jobs/{job['id']}")
         assert (job["state"], job["attempt"]) == ("finished", 1)
@@ -145,7 +145,7 @@ async def test_server_that_is_told_to_stop_takes_care_of_its_runner_s_job(
 ) -> None:
     settings = fleet_settings(tmp_path, runner={"drain_seconds": drain_seconds})
     async with installed(fleet, settings) as (made, driver):
-        job = await in_the_middle(driver, long_speech(tmp_path, 1.5))
+        job = await in_the_middle(driver, long_speech(tmp_path, 1))
         assert await asyncio.to_thread(made.server.stop) == 0
         await asyncio.to_thread(gone, fleet, 2)
         assert scratch_files(settings.data / "runner") == []
