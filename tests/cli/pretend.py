@@ -32,6 +32,7 @@ def job_document(job_id: str, name: str, state: str, **more: Any) -> dict[str, A
         "max_attempts": 3,
         "progress": None,
         "created_at": MOMENT,
+        "queued_at": MOMENT,
         "error": None,
         "warnings": [],
         "language": None,

@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.cli.pretend import DOCUMENT, TEXT, Server, connected, is_uuid
 from typer.testing import CliRunner, Result
 
 from rhapsode.cli.app import app
+from tests.cli.pretend import DOCUMENT, TEXT, Server, connected, is_uuid
 
 
 @pytest.fixture
@@ -61,6 +61,22 @@ def test_transcripts_are_saved_beside_each_other(server: Server, tmp_path: Path)
     assert sorted(path.name for path in folder.iterdir()) == names
     assert sorted(Path(line).name for line in result.stdout.split()) == names
     assert (folder / "b.srt").read_text() == TEXT["srt"]
+
+
+def test_a_recording_is_not_overwritten(server: Server, tmp_path: Path) -> None:
+    file = recording(tmp_path, "talk.txt")
+    result = submit(file, "--output", str(tmp_path))
+    assert (result.exit_code, server.media) == (1, {})
+    assert Path(file).read_bytes() == b"sound"
+
+
+def test_recordings_of_one_name_are_numbered(server: Server, tmp_path: Path) -> None:
+    for name in ("x", "y"):
+        (tmp_path / name).mkdir()
+    files = [recording(tmp_path / name, "rec.wav") for name in ("x", "y")]
+    submit(*files, "--output", str(tmp_path / "out"))
+    saved = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert saved == ["rec-2.txt", "rec.txt"]
 
 
 def test_several_formats_need_a_folder(server: Server, tmp_path: Path) -> None:

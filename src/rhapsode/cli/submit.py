@@ -1,7 +1,7 @@
 """`rhapsode submit`: recordings to the server, transcripts back."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +14,7 @@ from rhapsode.cli.exits import ExitCode, code_of, combined
 from rhapsode.cli.options import ApiKey, Json, ServerUrl
 from rhapsode.cli.output import emit_json, emit_text, error_line, note
 from rhapsode.cli.progress import FileBar, bars
+from rhapsode.cli.targets import Targets, ensure_apart, plan, save
 from rhapsode.domain.errors import DomainError, Invalid
 from rhapsode.domain.formats import Format
 from rhapsode.domain.jobs import TERMINAL, Job, JobState, Layout
@@ -39,6 +40,7 @@ class Outcome:
     """What became of one file."""
 
     file: Path
+    targets: Targets = field(default_factory=dict)
     job: Job | None = None
     texts: dict[Format, str] = field(default_factory=dict)
     written: list[Path] = field(default_factory=list)
@@ -127,7 +129,8 @@ async def _submit(
     *,
     as_json: bool,
 ) -> list[Outcome]:
-    outcomes = [Outcome(file) for file in files]
+    planned = plan(files, order.folder, order.formats)
+    outcomes = [Outcome(*pair) for pair in zip(files, planned, strict=True)]
     async with connect(server, api_key) as client:
         try:
             await _all(client, outcomes, order)
@@ -142,13 +145,12 @@ async def _submit(
 async def _all(client: "Client", outcomes: Sequence[Outcome], order: Order) -> None:
     """One upload at a time, so that the first job starts soon; jobs are followed together."""
     uploading = asyncio.Lock()
-    names = dict(_targets([outcome.file for outcome in outcomes]))
+    sources = {outcome.file for outcome in outcomes}
     with bars() as progress:
         async with asyncio.TaskGroup() as group:
             for outcome in outcomes:
                 bar = FileBar(progress, outcome.file.name, _size(outcome.file))
-                stem = names[outcome.file]
-                group.create_task(_one(client, outcome, order, uploading, bar, stem))
+                group.create_task(_one(client, outcome, order, uploading, bar, sources))
 
 
 def _size(file: Path) -> int:
@@ -161,16 +163,17 @@ async def _one(
     order: Order,
     uploading: asyncio.Lock,
     bar: FileBar,
-    stem: str,
+    sources: set[Path],
 ) -> None:
     try:
         _ensure_file(outcome.file)
+        ensure_apart(outcome.targets.values(), sources)
         async with uploading:
             media = await client.upload(outcome.file, report=bar.uploaded)
             outcome.job = await client.submit(media.id, order.spec)
         if order.wait:
             await _follow(client, outcome, bar)
-            await _fetch(client, outcome, order, stem)
+            await _fetch(client, outcome, order)
     except DomainError as error:
         outcome.error = error
     except OSError as error:
@@ -201,28 +204,15 @@ def _not_finished(job: Job) -> DomainError:
     return Invalid("job_ended", f"The job {job.id} was {job.state}.")
 
 
-async def _fetch(client: "Client", outcome: Outcome, order: Order, stem: str) -> None:
+async def _fetch(client: "Client", outcome: Outcome, order: Order) -> None:
     if outcome.job is None:
         return
     for kind in order.formats:
         text = await client.transcript(outcome.job.id, kind)
         outcome.texts[kind] = text
-        if order.folder:
-            target = order.folder / f"{stem}.{kind}"
-            await asyncio.to_thread(_write, target, text)
+        if target := outcome.targets.get(kind):
+            await asyncio.to_thread(save, target, text)
             outcome.written.append(target)
-
-
-def _write(target: Path, text: str) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(text, encoding="utf-8", newline="")
-
-
-def _targets(files: Sequence[Path]) -> Iterator[tuple[Path, str]]:
-    """The name of each file's transcript; `a.mp3` and `a.wav` must not share one."""
-    stems = [file.stem for file in files]
-    for file in files:
-        yield file, file.name if stems.count(file.stem) > 1 else file.stem
 
 
 def _end(outcome: Outcome) -> str:

@@ -12,6 +12,7 @@ import typer
 from rhapsode.cli.exits import ExitCode, code_of, combined
 from rhapsode.cli.options import Config, Json
 from rhapsode.cli.output import emit_json, emit_text, error_line, note
+from rhapsode.cli.targets import Targets, ensure_apart, plan, save
 from rhapsode.domain.cues import Shaping
 from rhapsode.domain.errors import DomainError, Invalid, NotFound
 from rhapsode.domain.formats import Format, render
@@ -131,11 +132,13 @@ def _transcribe(
 ) -> ExitCode:
     transcriber = _loaded(order.spec, settings, config)
     codes, documents = [], []
-    for file in files:
+    planned = plan(files, order.folder, order.formats)
+    for file, targets in zip(files, planned, strict=True):
         try:
+            ensure_apart(targets.values(), files)
             result = _run(file, order.spec, transcriber)
-            written = _delivered(file, files, result, order)
-            documents.append(_document(file, result, written))
+            _deliver(file, targets, result, order)
+            documents.append(_document(file, result, list(targets.values())))
             codes.append(ExitCode.OK)
         except (DomainError, OSError) as raised:
             error = _as_domain(raised)
@@ -192,28 +195,19 @@ def _run(file: Path, spec: JobSpec, transcriber: "Transcriber") -> "PipelineResu
         return pipeline.run(file, spec, transcriber, report, lambda: False)
 
 
-def _delivered(
-    file: Path, files: Sequence[Path], result: "PipelineResult", order: Order
-) -> list[Path]:
-    """Prints or saves the transcript; the files that were written."""
+def _deliver(file: Path, targets: Targets, result: "PipelineResult", order: Order) -> None:
+    """Print or save the transcript."""
     for warning in result.warnings:
         note(f"{file}: {warning}")
     if order.folder is None:
         if not order.as_json:
             emit_text(_rendered(result, order.formats[0], order))
             sys.stdout.flush()
-        return []
-    order.folder.mkdir(parents=True, exist_ok=True)
-    # `a.mp3` and `a.wav` must not overwrite each other's transcript.
-    shared = sum(other.stem == file.stem for other in files) > 1
-    written = []
-    for kind in order.formats:
-        target = order.folder / f"{file.name if shared else file.stem}.{kind}"
-        target.write_text(_rendered(result, kind, order), encoding="utf-8", newline="")
-        written.append(target)
+        return
+    for kind, target in targets.items():
+        save(target, _rendered(result, kind, order))
     if not order.as_json:
-        emit_text("\n".join(map(str, written)))
-    return written
+        emit_text("\n".join(map(str, targets.values())))
 
 
 def _rendered(result: "PipelineResult", kind: Format, order: Order) -> str:
