@@ -52,6 +52,7 @@ JOB: dict[str, Any] = {
     "progress": {"stage": "transcribing", "fraction": 0.5},
     "runner_name": "desk",
     "created_at": "2026-11-21T01:02:03Z",
+    "queued_at": "2026-11-21T01:02:03Z",
     "error": None,
     "warnings": [],
     "of_a_later_version": True,
@@ -170,6 +171,25 @@ async def test_upload_streams_and_reports(tmp_path: Path) -> None:
         media = await client.upload(path, report=progress.append)
     assert seen == {"name": path.name, "length": "2500000"}
     assert (media.size, progress) == (2_500_000, [1_048_576, 2_097_152, 2_500_000])
+
+
+async def test_upload_is_repeated_under_the_same_key(tmp_path: Path) -> None:
+    path = tmp_path / "talk.wav"
+    path.write_bytes(b"sound")
+    sent = list[tuple[str, bytes]]()
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        sent.append((request.headers["Idempotency-Key"], await request.aread()))
+        if len(sent) < 2:
+            raise httpx.ReadError("the connection broke")
+        media = {"id": str(uuid4()), "name": "talk.wav", "state": "ready", "size": 5}
+        return httpx.Response(
+            201, json={**media, "digest": "0" * 64, "created_at": JOB["created_at"]}
+        )
+
+    async with Client("http://x", "rhk_x", transport=httpx.MockTransport(answer)) as client:
+        await client.upload(path)
+    assert sent == [(sent[0][0], b"sound")] * 2
 
 
 async def test_refusal_in_the_middle_of_an_upload_is_heard(tmp_path: Path) -> None:

@@ -67,17 +67,25 @@ class Client:
     async def upload(
         self, path: Path, *, name: str | None = None, report: Report = ignore
     ) -> MediaView:
-        """Store a file; `report` hears the bytes sent so far."""
+        """Store a file; `report` hears the bytes sent so far, from 0 again after a break."""
         size = await asyncio.to_thread(lambda: path.stat().st_size)
-        answer = await self.http.json(
-            "POST",
-            "/api/media",
-            params={"name": name or path.name},
-            content=file_body(path, report),
-            headers={"Content-Length": str(size), "Content-Type": "application/octet-stream"},
-            timeout=_UPLOAD_TIMEOUT,
-        )
-        return decode(MediaView, answer)
+        headers = {
+            "Content-Length": str(size),
+            "Content-Type": "application/octet-stream",
+            "Idempotency-Key": str(uuid4()),
+        }
+
+        async def attempt() -> Any:
+            return await self.http.json(
+                "POST",
+                "/api/media",
+                params={"name": name or path.name},
+                content=file_body(path, report),
+                headers=headers,
+                timeout=_UPLOAD_TIMEOUT,
+            )
+
+        return decode(MediaView, await with_retries(attempt))
 
     async def media(self, media_id: MediaId) -> MediaView:
         """One recording."""
@@ -179,7 +187,7 @@ class Client:
     # Administration
 
     async def runners(self) -> list[dict[str, Any]]:
-        """Every runner, with `online` and the `job_id` that it works on."""
+        """Every runner: what it can do, when it was `seen_at`, the `job_id` it works on."""
         return await self._items("/api/runners")
 
     async def keys(self) -> list[dict[str, Any]]:
@@ -218,7 +226,7 @@ class Client:
         return decode(dict[str, Any], await self._create("/api/users", body))
 
     async def delete_user(self, user_id: UUID) -> None:
-        """Delete an account and all that is its."""
+        """Delete an account; Conflict while it owns recordings or jobs."""
         await self._delete(f"/api/users/{user_id}")
 
     # How each kind of request is made
