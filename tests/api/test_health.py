@@ -165,7 +165,7 @@ async def test_not_possible_there(shared: App, method: str, path: str) -> None:
         (b"null", 422, "invalid_request"),
         (b"[]", 422, "invalid_request"),
         (b"\xff\xfe", 422, "invalid_request"),
-        (b"[" * 100_000, 400, "bad_request"),
+        (b"[" * 60_000, 400, "bad_request"),
         (b'{"name": "' + b"x" * 2_000_000 + b'"}', 413, "body_too_large"),
     ],
 )

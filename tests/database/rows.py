@@ -20,9 +20,9 @@ PROBE = MediaProbe("wav", "pcm_s16le", 1, 16_000, 2.5, False)
 ANY_MODEL = frozenset({JobSpec().requirement})
 
 
-async def empty_database(url: str) -> Database:
+async def empty_database(url: str, *, pool_size: int = 10) -> Database:
     """A database with the tables; that migrations lead to them is a test of its own."""
-    database = open_database(url)
+    database = open_database(url, pool_size=pool_size)
     async with database.engine.begin() as connection:
         await connection.run_sync(metadata.create_all)
     return database
@@ -103,11 +103,13 @@ async def claim(
     runner_id: RunnerId | None = None,
     requirements: frozenset[str] = ANY_MODEL,
 ) -> Job | None:
-    """A claim by this runner, or by one made up."""
+    """A claim by this runner, or by a new one."""
+    if runner_id is None:
+        runner_id = (await make_runner(database)).id
     async with database.write_once() as transaction:
         taken = await jobs.claim(
             transaction.connection,
-            runner_id=runner_id or RunnerId(uuid7()),
+            runner_id=runner_id,
             runner_name="runner",
             requirements=requirements,
             now=NOW,

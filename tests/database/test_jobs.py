@@ -33,6 +33,7 @@ from tests.database.rows import (
     find,
     make_job,
     make_media,
+    make_runner,
     make_user,
 )
 
@@ -84,7 +85,7 @@ async def test_claims_go_by_priority_then_age(database: Database) -> None:
 
 async def test_a_claim_makes_a_lease(database: Database) -> None:
     job = await make_job(database, await make_user(database))
-    runner_id = RunnerId(uuid7())
+    runner_id = (await make_runner(database)).id
 
     taken = await claim(database, runner_id)
 
@@ -113,11 +114,12 @@ async def test_a_claim_brings_what_the_runner_must_know_of_the_recording(
     database: Database,
 ) -> None:
     await make_job(database, await make_user(database))
+    runner = await make_runner(database)
 
     async with database.write_once() as transaction:
         taken = await jobs.claim(
             transaction.connection,
-            runner_id=RunnerId(uuid7()),
+            runner_id=runner.id,
             runner_name="runner",
             requirements=ANY_MODEL,
             now=NOW,

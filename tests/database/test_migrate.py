@@ -1,7 +1,13 @@
 """Migrations lead to exactly the tables, on each database."""
 
+from pathlib import Path
+
+import pytest
+
 from rhapsode.database.engine import open_database
-from rhapsode.database.migrate import differences, migrate
+from rhapsode.database.migrate import differences, is_downgrade, migrate
+from rhapsode.domain.errors import Invalid
+from tests.database.rows import make_media, make_user
 
 
 async def test_migrations_equal_the_tables(database_url: str) -> None:
@@ -19,4 +25,54 @@ async def test_migrations_go_down_and_up_again(database_url: str) -> None:
 
     assert await migrate(database, "base") == "base"
     assert await migrate(database) == "0001"
+    await database.close()
+
+
+async def test_rebuilding_a_table_keeps_what_refers_to_it(tmp_path: Path) -> None:
+    database = open_database(f"sqlite:///{tmp_path / 'test.db'}")
+    await migrate(database)
+    user = await make_user(database)
+    await make_media(database, user)
+
+    async with database.rebuild() as connection:
+        for statement in (
+            "CREATE TABLE fresh AS SELECT * FROM users",
+            "DELETE FROM users",
+            "INSERT INTO users SELECT * FROM fresh",
+        ):
+            await connection.exec_driver_sql(statement)
+
+    async with database.read() as connection:
+        enforced = (await connection.exec_driver_sql("PRAGMA foreign_keys")).scalar_one()
+        kept = (await connection.exec_driver_sql("SELECT count(*) FROM media")).scalar_one()
+    assert (enforced, kept) == (1, 1)
+    await database.close()
+
+
+async def test_which_way_it_goes(database_url: str) -> None:
+    database = open_database(database_url)
+    wanted = ["base", "0001", "head"]
+    before = [await is_downgrade(database, revision) for revision in wanted]
+    await migrate(database)
+
+    after = [await is_downgrade(database, revision) for revision in wanted]
+
+    assert (before, after) == ([False] * 3, [True, False, False])
+    await database.close()
+
+
+async def test_there_is_nothing_below_the_base(database_url: str) -> None:
+    database = open_database(database_url)
+    assert await migrate(database, "base") == "base"
+    await database.close()
+
+
+async def test_a_revision_that_is_none_is_refused(database_url: str) -> None:
+    database = open_database(database_url)
+    with pytest.raises(Invalid) as caught:
+        await migrate(database, "nonsense")
+    assert (caught.value.code, caught.value.hint) == (
+        "unknown_revision",
+        "There are: base, 0001, head.",
+    )
     await database.close()

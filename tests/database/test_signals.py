@@ -55,10 +55,12 @@ async def test_who_stops_listening_hears_nothing(database: Database) -> None:
 
 
 @asynccontextmanager
-async def replicas(server: Postgres) -> AsyncIterator[tuple[Database, Database]]:
+async def replicas(
+    server: Postgres, pool_size: int = 10
+) -> AsyncIterator[tuple[Database, Database]]:
     """Two replicas over one database, each with its relay."""
     url = server.create()
-    both = [await empty_database(url), await empty_database(url)]
+    both = [await empty_database(url, pool_size=pool_size) for _ in range(2)]
     tasks = [asyncio.create_task(Relay(database).run()) for database in both]
     try:
         yield both[0], both[1]
@@ -90,6 +92,11 @@ async def test_replicas_hear_each_other(postgres_server: Postgres) -> None:
     async with replicas(postgres_server) as (one, other):
         assert await told(one, other, QUEUED) == QUEUED
         assert await told(other, one, CHANGED) == CHANGED
+
+
+async def test_listening_takes_nothing_from_the_pool(postgres_server: Postgres) -> None:
+    async with replicas(postgres_server, pool_size=1) as (one, other):
+        assert await told(one, other, QUEUED) == QUEUED
 
 
 async def test_a_replica_hears_itself_once(postgres_server: Postgres) -> None:

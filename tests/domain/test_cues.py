@@ -101,7 +101,7 @@ def test_words_per_cue_are_spread_evenly() -> None:
 
 
 def test_a_break_is_best_after_a_mark() -> None:
-    words = "Is it so? Then be it so.".split()
+    words = ["Is", "it", "so?", "Then", "be", "it", "so."]
 
     cues = list(shape([timed(words)], Shaping(words_per_cue=5)))
 

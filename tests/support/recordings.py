@@ -43,8 +43,8 @@ def read_wav(path: Path) -> tuple[Sound, int]:
         return raw.astype(np.float32) / 32768, file.getframerate()
 
 
-def tone(path: Path, seconds: float = 2.0) -> Path:
-    return write_wav(path, [tone_sound(seconds)])
+def tone(path: Path, seconds: float = 2.0, hertz: float = 440.0) -> Path:
+    return write_wav(path, [tone_sound(seconds, hertz=hertz)])
 
 
 def silence(path: Path, seconds: float = 5.0) -> Path:

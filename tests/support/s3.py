@@ -22,12 +22,13 @@ from tests.support.ports import free_port, until
 ACCESS_KEY = "rhapsode-tests"
 SECRET_KEY = "a-secret-of-the-tests"
 
+_BUCKET = "tests"
 _numbers = count()
 
 
 @dataclass(frozen=True)
 class S3:
-    """A server; each bucket of it starts empty."""
+    """A server; each store on it starts empty."""
 
     port: int
 
@@ -48,11 +49,9 @@ class S3:
         )
 
     def create(self) -> StoreConfig:
-        """A store in a new bucket."""
-        name = f"bucket-{next(_numbers)}"
-        self.client().create_bucket(Bucket=name)
+        """A store below a prefix of its own; every bucket would take volumes of its own."""
         return StoreConfig(
-            url=f"s3://{name}",
+            url=f"s3://{_BUCKET}/{next(_numbers)}",
             endpoint=self.endpoint,
             region="us-east-1",
             access_key_id=ACCESS_KEY,
@@ -62,7 +61,7 @@ class S3:
 
     def is_up(self) -> bool:
         try:
-            self.client().create_bucket(Bucket="is-it-up")
+            self.client().create_bucket(Bucket=_BUCKET)
         except (BotoCoreError, ClientError):
             return False
         return True

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Literal
+from urllib.parse import urlsplit
 
 from fastapi import APIRouter, FastAPI
 from starlette.types import ASGIApp
@@ -27,6 +28,18 @@ class AppConfig:
     """What the application needs to know beside its context."""
 
     secure_cookies: bool | Literal["auto"] = "auto"
+    public_url: str | None = None
+
+    @property
+    def public_host(self) -> str | None:
+        """The host, and port, under which browsers know the server behind its proxy."""
+        return urlsplit(self.public_url).netloc if self.public_url else None
+
+    def is_secure(self, scheme: str) -> bool:
+        """Whether a login may be sent over HTTPS only, for a request that came by `scheme`."""
+        if self.secure_cookies != "auto":
+            return self.secure_cookies
+        return "https" in {scheme, urlsplit(self.public_url or "").scheme}
 
 
 def create_app(open_context: OpenContext, config: AppConfig | None = None) -> FastAPI:
@@ -49,7 +62,7 @@ def create_app(open_context: OpenContext, config: AppConfig | None = None) -> Fa
         generate_unique_id_function=lambda route: f"{(route.tags or ['page'])[0]}_{route.name}",
     )
     app.add_middleware(Bounded)
-    app.state.secure_cookies = (config or AppConfig()).secure_cookies
+    app.state.config = config or AppConfig()
     _add_routes(app)
     return app
 

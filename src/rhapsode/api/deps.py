@@ -1,12 +1,13 @@
 """Who asks, and what the routes work on."""
 
+from collections.abc import Awaitable, Callable
 from typing import Annotated
 from urllib.parse import urlsplit
 
 from fastapi import Depends, Header, Query, Request
 from fastapi.security import APIKeyCookie, HTTPAuthorizationCredentials, HTTPBearer
 
-from rhapsode.domain.errors import Denied
+from rhapsode.domain.errors import Denied, DomainError
 from rhapsode.domain.users import User, ensure_admin
 from rhapsode.services import users
 from rhapsode.services.context import Context
@@ -60,12 +61,38 @@ def _ensure_same_origin(request: Request) -> None:
         return
     site = request.headers.get("sec-fetch-site", "same-origin")
     origin = request.headers.get("origin")
-    foreign = origin is not None and urlsplit(origin).netloc != request.headers.get("host")
+    own = {request.headers.get("host"), request.app.state.config.public_host}
+    foreign = origin is not None and _host_of(origin) not in own
     if site not in {"same-origin", "none"} or foreign:
         raise Denied("foreign_origin", "The request comes from a page of another site.")
 
 
+def _host_of(origin: str) -> str:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return ""
+
+
 CurrentUser = Annotated[User, Depends(_user)]
+
+
+Known = Callable[[], Awaitable[bool]]
+
+
+async def _still_known(request: Request, context: Ctx, bearer: Bearer, cookie: Cookie) -> Known:
+    async def check() -> bool:
+        try:
+            await _user(request, context, bearer, cookie)
+        except DomainError:
+            return False
+        return True
+
+    return check
+
+
+StillKnown = Annotated[Known, Depends(_still_known)]
+"""Tells, later, whether the credentials of a long answer still count."""
 
 
 async def _admin(user: CurrentUser) -> User:

@@ -86,7 +86,7 @@ def add_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def validation(request: Request, error: RequestValidationError) -> JSONResponse:
-        faults = [_fault(item) for item in error.errors()]
+        faults = [_fault(item) for item in error.errors()[:_MOST_FAULTS]]
         detail = "; ".join(f"{fault.where}: {fault.message}" for fault in faults[:5])
         return _answer(request, 422, detail, "invalid_request", errors=faults)
 
@@ -106,6 +106,8 @@ def add_handlers(app: FastAPI) -> None:
         detail = "Something went wrong in the server."
         return _answer(request, 500, detail, "internal_error", hint=hint)
 
+
+_MOST_FAULTS = 20
 
 # The standard library's names of these differ between versions of Python.
 _CODES = {413: "body_too_large", 422: "invalid_request"}

@@ -88,9 +88,10 @@ class Bounded:
 
 
 _UPLOADS = "/api/media"
-DOCUMENT_BYTES = 1024 * 1024
+DOCUMENT_BYTES = 64 * 1024
 RESULT_BYTES = 128 * 1024 * 1024
-"""A transcript of a day with a time for each word takes about 20 MB."""
+"""A transcript of a day with a time for each word takes about 20 MB. Its route reads it only
+once it knows the runner."""
 
 
 def _bounded(receive: Receive, limit: int) -> Receive:

@@ -3,13 +3,15 @@
 Everything is asked by the runner: it needs one outbound connection and a token.
 """
 
+import asyncio
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import Path as PathParameter
 from fastapi.responses import RedirectResponse
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from rhapsode.api.bodies import Answer, Asked
 from rhapsode.api.deps import Admin, Ctx, IdempotencyKey, RunnerSecret
@@ -155,8 +157,11 @@ _LEASE = "/runners/{runner_id}/leases/{job_id}/{attempt}"
 _LEASE_PROBLEMS = problems(404, 409, 422)
 
 
+Attempt = Annotated[int, PathParameter(ge=1, le=2**31 - 1)]
+
+
 async def _lease(
-    context: Ctx, secret: RunnerSecret, runner_id: UUID, job_id: UUID, attempt: int
+    context: Ctx, secret: RunnerSecret, runner_id: UUID, job_id: UUID, attempt: Attempt
 ) -> Lease:
     await runners.authenticate(context, RunnerId(runner_id), secret)
     return Lease(RunnerId(runner_id), JobId(job_id), attempt)
@@ -208,19 +213,40 @@ async def media(request: Request, context: Ctx, lease: CurrentLease) -> Response
     return await content(request, context, item, download=True)
 
 
-@router.put(f"{_LEASE}/result", status_code=204, responses=_LEASE_PROBLEMS)
-async def result(context: Ctx, lease: CurrentLease, asked: Result) -> None:
+_RESULT = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": Result.model_json_schema()}},
+    }
+}
+_reading_results = asyncio.Semaphore(2)
+"""A long transcript takes ten times its size in memory while it is read."""
+
+
+@router.put(
+    f"{_LEASE}/result", status_code=204, responses=_LEASE_PROBLEMS, openapi_extra=_RESULT
+)
+async def result(request: Request, context: Ctx, lease: CurrentLease) -> None:
     """Hand in the transcript; the job is finished. The same again is fine."""
-    segments = asked.transcript.get("segments")
-    length = len(segments) if isinstance(segments, list) else 0
-    transcript = await aside(length, _transcript, asked.transcript)
-    await leases.result(context, lease, transcript, tuple(asked.warnings))
+    # Read here and not by the framework, which would read it before it knows who asks.
+    async with _reading_results:
+        body = await request.body()
+        transcript, warnings = await aside(len(body) // _SEGMENT_BYTES, _understood, body)
+        await leases.result(context, lease, transcript, warnings)
 
 
-def _transcript(document: dict[str, Any]) -> Transcript:
+_SEGMENT_BYTES = 1000
+
+
+def _understood(body: bytes) -> tuple[Transcript, tuple[str, ...]]:
     try:
-        return Transcript.from_dict(document)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        asked = Result.model_validate_json(body)
+        return Transcript.from_dict(asked.transcript), tuple(asked.warnings)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, ("body", *found["loc"])))
+        raise Invalid("invalid_request", f"{where}: {found['msg']}") from error
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise Invalid(
             "transcript_malformed",
             f"The transcript is not one: {type(error).__name__} {error}.",

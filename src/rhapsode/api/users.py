@@ -88,14 +88,9 @@ async def log_in(request: Request, response: Response, context: Ctx, asked: Logi
         max_age=int(context.rules.login_seconds),
         httponly=True,
         samesite="strict",
-        secure=_is_secure(request),
+        secure=request.app.state.config.is_secure(request.url.scheme),
     )
     return UserBody.model_validate(login.user)
-
-
-def _is_secure(request: Request) -> bool:
-    wanted: bool | str = request.app.state.secure_cookies
-    return request.url.scheme == "https" if wanted == "auto" else bool(wanted)
 
 
 @router.post("/logout", status_code=204, responses=problems(503))
@@ -150,7 +145,12 @@ async def create_user(
     context: Ctx, admin: Admin, asked: NewUser, idempotency_key: IdempotencyKey = None
 ) -> NewUserBody:
     """Make an account."""
-    wanted = once(admin.id, idempotency_key, "POST users", asked.model_dump_json())
+    wanted = once(
+        admin.id,
+        idempotency_key,
+        "POST users",
+        asked.model_dump_json(exclude={"password"}),  # of which only a slow hash may be kept
+    )
 
     async def create() -> users.NewUser:
         return await users.create(

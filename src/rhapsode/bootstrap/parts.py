@@ -2,10 +2,10 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 from fastapi import FastAPI
@@ -13,6 +13,7 @@ from starlette.types import ASGIApp
 
 from rhapsode.api.app import AppConfig, create_app, observed
 from rhapsode.database.engine import Database, open_database
+from rhapsode.database.migrate import is_downgrade
 from rhapsode.database.migrate import migrate as migrate_database
 from rhapsode.database.relay import Relay
 from rhapsode.domain.errors import Unavailable
@@ -25,6 +26,8 @@ from rhapsode.services.waiting import ClaimQueue
 from rhapsode.settings import Settings
 from rhapsode.storage.objects import StoreConfig, open_store
 from rhapsode.telemetry import Metrics, create_metrics
+
+Result = TypeVar("Result")
 
 log = structlog.get_logger(__name__)
 
@@ -144,7 +147,9 @@ async def _background(context: Context) -> AsyncIterator[None]:
 def application(settings: Settings, metrics: Metrics | None = None) -> FastAPI:
     """The web application over these settings; everything opens with its lifespan."""
     used = metrics or create_metrics()
-    config = AppConfig(secure_cookies=settings.server.secure_cookies)
+    config = AppConfig(
+        secure_cookies=settings.server.secure_cookies, public_url=settings.server.public_url
+    )
     return create_app(lambda: open_application(settings, used), config)
 
 
@@ -162,13 +167,20 @@ def openapi() -> dict[str, Any]:
 
 def migrate(settings: Settings, revision: str = "head") -> str:
     """Bring the configured database to a revision; returns the one reached."""
+    return asyncio.run(_with_database(settings, lambda it: migrate_database(it, revision)))
 
-    async def work() -> str:
-        _make_folder(settings.data)
-        database: Database = open_database(settings.database_url)
-        try:
-            return await migrate_database(database, revision)
-        finally:
-            await database.close()
 
-    return asyncio.run(work())
+def would_downgrade(settings: Settings, revision: str) -> bool:
+    """Whether `migrate` would take tables away, with all that is in them."""
+    return asyncio.run(_with_database(settings, lambda it: is_downgrade(it, revision)))
+
+
+async def _with_database(
+    settings: Settings, work: Callable[[Database], Awaitable[Result]]
+) -> Result:
+    _make_folder(settings.data)
+    database = open_database(settings.database_url)
+    try:
+        return await work(database)
+    finally:
+        await database.close()

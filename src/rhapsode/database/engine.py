@@ -13,6 +13,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
 
 from rhapsode.database.signals import Signal, Signals
 from rhapsode.domain.errors import Invalid, Limited, Unavailable
@@ -21,8 +22,21 @@ BUSY_SECONDS = 30
 TRUSTED_SECONDS = 5.0
 """A connection that was used so lately is not asked first whether it still works."""
 
+_CONNECT = {"timeout": 10}
+_SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+_OPTIONS = {
+    "host",
+    "passfile",
+    "port",
+    "prepared_statement_cache_size",
+    "ssl",
+    "sslmode",
+    "target_session_attrs",
+}
+"""What can stand behind the `?` of a PostgreSQL URL."""
+
 _BEGIN = "rhapsode_begin"
-_WRITE, _SINGLE = "write", "single"
+_WRITE, _SINGLE, _REBUILD = "write", "single", "rebuild"
 
 
 @dataclass(slots=True)
@@ -87,6 +101,42 @@ class Database:
                 yield transaction
         self.signals.emit(transaction.signals)
 
+    @asynccontextmanager
+    async def rebuild(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction for migrations, alone in this process.
+
+        SQLite alters a table by making another in its place. With foreign keys enforced, to
+        drop the old one would delete whatever refers to it; so they are checked at the end.
+        """
+        async with self.write() if not self.is_sqlite else self._rebuilding() as transaction:
+            yield transaction.connection
+
+    @asynccontextmanager
+    async def _rebuilding(self) -> AsyncIterator[Transaction]:
+        with _told_apart():
+            async with self._writer, self.engine.connect() as connection:
+                await connection.execution_options(**{_BEGIN: _REBUILD})
+                async with connection.begin():
+                    yield Transaction(connection)
+                    broken = (
+                        await connection.exec_driver_sql("PRAGMA foreign_key_check")
+                    ).all()
+                    if broken:
+                        raise RuntimeError(f"the migration broke references: {broken[:5]}")
+                await connection.invalidate()  # the next connection enforces them again
+
+    @asynccontextmanager
+    async def apart(self) -> AsyncIterator[AsyncConnection]:
+        """A connection beside the pool, for who keeps it: the pool is for the others."""
+        engine = create_async_engine(
+            self.engine.url, poolclass=NullPool, connect_args=dict(_CONNECT)
+        )
+        try:
+            async with engine.connect() as connection:
+                yield connection
+        finally:
+            await engine.dispose()
+
     async def check(self) -> None:
         """Unavailable unless the database answers."""
         async with self.read() as connection:
@@ -118,7 +168,7 @@ def open_database(url: str, *, pool_size: int = 10) -> Database:
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=BUSY_SECONDS,
-            connect_args={"timeout": 10},
+            connect_args=_CONNECT,
         )
         _check_stale_connections(engine)
     return Database(engine, Signals())
@@ -134,7 +184,30 @@ def _with_driver(url: str) -> URL:
             f"'{address.get_backend_name()}' is not a database that Rhapsode knows.",
             hint="Use sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME.",
         )
-    return address.set(drivername=driver)
+    address = address.set(drivername=driver)
+    return address if driver.startswith("sqlite") else _with_options(address)
+
+
+def _with_options(address: URL) -> URL:
+    """The options of a PostgreSQL URL, as people know them, in the words of the driver."""
+    options = dict(address.query)
+    unknown = sorted(options.keys() - _OPTIONS)
+    if unknown:
+        raise Invalid(
+            "database_url",
+            f"The database's URL has options that are not known: {', '.join(unknown)}.",
+            hint=f"It knows {', '.join(sorted(_OPTIONS))}.",
+        )
+    mode = options.pop("sslmode", None)
+    if mode is None:
+        return address
+    if mode not in _SSL_MODES:
+        raise Invalid(
+            "database_url",
+            "The option sslmode of the database's URL is none of PostgreSQL's.",
+            hint=f"There are {', '.join(_SSL_MODES)}.",
+        )
+    return address.set(query={**options, "ssl": mode})
 
 
 def _check_stale_connections(engine: AsyncEngine) -> None:
@@ -184,10 +257,17 @@ def _set_up_sqlite(engine: AsyncEngine) -> None:
         mode = connection.get_execution_options().get(_BEGIN)
         if mode == _SINGLE:
             return
-        statement = "BEGIN IMMEDIATE" if mode == _WRITE else "BEGIN"
+        statement = "BEGIN IMMEDIATE" if mode in {_WRITE, _REBUILD} else "BEGIN"
+        if mode == _REBUILD:
+            statement = f"PRAGMA foreign_keys = OFF; {statement}"
         # Straight to the driver: each step of a cursor's life is a visit to its thread.
         driver: Any = connection.connection.dbapi_connection
-        driver.run_async(lambda sqlite: sqlite.execute(statement))
+        driver.run_async(lambda sqlite: _in_turn(sqlite, statement))
+
+
+async def _in_turn(sqlite: Any, statements: str) -> None:
+    for statement in statements.split(";"):
+        await sqlite.execute(statement)
 
 
 class _told_apart:  # noqa: N801 (reads as a statement)

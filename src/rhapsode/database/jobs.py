@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Executable, Row, Update, and_, bindparam, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from rhapsode.database.tables import jobs, media
+from rhapsode.database.tables import jobs, media, runners
 from rhapsode.domain.jobs import (
     TRANSITIONS,
     Change,
@@ -148,7 +148,12 @@ def _claim_statement() -> Executable:
     )
     return (
         jobs.update()
-        .where(jobs.c.id == head, jobs.c.state == "queued")
+        .where(
+            jobs.c.id == head,
+            jobs.c.state == "queued",
+            # Gone with its token, perhaps while it waited.
+            select(runners.c.id).where(runners.c.id == bindparam("the_runner_id")).exists(),
+        )
         .values(
             state=TRANSITIONS[Change.CLAIM].target,
             runner_id=bindparam("the_runner_id"),

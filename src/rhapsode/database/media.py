@@ -123,6 +123,16 @@ async def mark_deleting(connection: AsyncConnection, media_id: MediaId, now: dat
     return (await connection.execute(statement)).rowcount > 0
 
 
+async def give_up(connection: AsyncConnection, media_id: MediaId, now: datetime) -> bool:
+    """Receiving → deleting; False if it was not being received."""
+    statement = (
+        media.update()
+        .where(media.c.id == media_id, media.c.state == MediaState.RECEIVING)
+        .values(state=MediaState.DELETING, touched_at=now)
+    )
+    return (await connection.execute(statement)).rowcount > 0
+
+
 async def mark_abandoned(connection: AsyncConnection, since: datetime, now: datetime) -> int:
     """Receiving → deleting for uploads of which nothing was heard since then."""
     statement = (

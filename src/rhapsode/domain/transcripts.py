@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 MAX_LANGUAGE_CHARACTERS = 16
+MAX_SECONDS = 1e9
+"""Thirty years: whatever a file says of itself, no recording is longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,7 @@ def _text_or_none(value: Any) -> str | None:
 
 def _number(value: Any) -> float:
     number = float(value)
-    if not math.isfinite(number):  # JSON has no such number, whatever Python's writes
+    if not math.isfinite(number) or abs(number) > MAX_SECONDS:
         raise ValueError(f"{number} is no time and no probability")
     return number
 

@@ -29,6 +29,7 @@ class KnownRunners:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._entries: OrderedDict[RunnerId, _Entry] = OrderedDict()
+        self.generation = 0
 
     def find(self, runner_id: RunnerId, secret_hash: str) -> Runner | None:
         """The runner, if this very secret was valid for it a moment ago."""
@@ -37,8 +38,14 @@ class KnownRunners:
             return None
         return entry.runner if self._clock() < entry.expires_at else None
 
-    def confirmed(self, runner: Runner, secret_hash: str) -> None:
-        """The database has just said that this is the runner's secret."""
+    def confirmed(self, runner: Runner, secret_hash: str, generation: int) -> None:
+        """The database has just said that this is the runner's secret.
+
+        `generation` is what it was before the database was asked: what was said before a
+        token was revoked counts no more.
+        """
+        if generation != self.generation:
+            return
         entry = _Entry(runner, secret_hash, self._clock() + TRUSTED_SECONDS)
         self._entries[runner.id] = entry
         self._entries.move_to_end(runner.id)
@@ -52,4 +59,5 @@ class KnownRunners:
 
     def forget(self) -> None:
         """Ask again for everyone: a token was revoked."""
+        self.generation += 1
         self._entries.clear()

@@ -20,7 +20,7 @@ from rhapsode.domain.errors import Conflict, DomainError, Invalid, Limited, NotF
 from rhapsode.domain.media import Media, MediaId, MediaProbe, MediaState, clean_name, media_key
 from rhapsode.domain.users import User
 from rhapsode.services import idempotency
-from rhapsode.services.context import Context, new_id, now
+from rhapsode.services.context import Context, Rules, new_id, now
 from rhapsode.services.idempotency import Once
 from rhapsode.storage.objects import Stored
 
@@ -47,26 +47,38 @@ async def receive(
     """Store a recording and look into it; what cannot be used leaves nothing behind."""
     _ensure_welcome(context, incoming.size)
 
+    arriving = _Arriving(_limited(incoming.chunks, context.rules))
+
     async def create() -> Media:
-        return await _receive(context, user, incoming, request)
+        return await _receive(context, user, clean_name(incoming.name), arriving, request)
 
     async def recall(media_id: UUID) -> Media:
         found = await get(context, user, MediaId(media_id))
-        await _ensure_same(found, incoming.chunks)
+        if await arriving.digest() != found.digest:
+            raise idempotency.reused()
         return found
 
     return await idempotency.create_once(context, request, create, recall)
 
 
-async def _ensure_same(earlier: Media, chunks: AsyncIterator[bytes]) -> None:
-    """A key that comes again with other bytes must not pass these off as stored."""
-    digest, size = hashlib.sha256(), 0
-    async for chunk in chunks:
-        size += len(chunk)
-        await asyncio.to_thread(digest.update, chunk)
-    was_read_already = size == 0  # by the attempt that found the key taken
-    if not was_read_already and digest.hexdigest() != earlier.digest:
-        raise idempotency.reused()
+class _Arriving:
+    """The bytes of an upload, to be stored, or else only to be compared with others.
+
+    A key that comes again with other bytes must not pass these off as stored.
+    """
+
+    def __init__(self, chunks: AsyncIterator[bytes]) -> None:
+        self.chunks = chunks
+        self.stored: Stored | None = None
+
+    async def digest(self) -> str:
+        """The SHA-256 of all bytes, those included that were stored meanwhile."""
+        if self.stored is not None:
+            return self.stored.digest
+        found = hashlib.sha256()
+        async for chunk in self.chunks:
+            await asyncio.to_thread(found.update, chunk)
+        return found.hexdigest()
 
 
 def _ensure_welcome(context: Context, size: int | None) -> None:
@@ -84,12 +96,12 @@ def _too_large(limit: int) -> Limited:
 
 
 async def _receive(
-    context: Context, user: User, incoming: Incoming, request: Once | None
+    context: Context, user: User, name: str, arriving: _Arriving, request: Once | None
 ) -> Media:
     item = Media(
         id=MediaId(new_id()),
         user_id=user.id,
-        name=clean_name(incoming.name),
+        name=name,
         state=MediaState.RECEIVING,
         size=0,
         created_at=now(),
@@ -97,7 +109,7 @@ async def _receive(
     async with context.database.write() as transaction:
         await table.insert(transaction.connection, item)
     try:
-        return await _fill(context, item, incoming.chunks, request)
+        return await _fill(context, item, arriving, request)
     except BaseException:
         # Also when the client or the server goes away: shielded, since a cancelled task
         # could not await anything else. If even this fails, the sweeper does it.
@@ -107,11 +119,10 @@ async def _receive(
 
 
 async def _fill(
-    context: Context, item: Media, chunks: AsyncIterator[bytes], request: Once | None
+    context: Context, item: Media, arriving: _Arriving, request: Once | None
 ) -> Media:
-    limited = _limited(chunks, context.rules.max_upload_bytes)
     async with _kept_alive(context, item.id):
-        stored = await context.store.put(item.key, limited)
+        stored = arriving.stored = await context.store.put(item.key, arriving.chunks)
         probe = await _looked_into(context, item, stored)
     async with context.database.write() as transaction:
         ready = await table.settle(
@@ -135,12 +146,20 @@ async def _looked_into(context: Context, item: Media, stored: Stored) -> MediaPr
     return await context.probe(item.key)
 
 
-async def _limited(chunks: AsyncIterator[bytes], limit: int) -> AsyncIterator[bytes]:
+async def _limited(chunks: AsyncIterator[bytes], rules: Rules) -> AsyncIterator[bytes]:
+    """The chunks, up to the size that is accepted, each within the time that one may take."""
     size = 0
-    async for chunk in chunks:
+    while True:
+        try:
+            async with asyncio.timeout(rules.abandoned_upload_seconds):
+                chunk = await anext(chunks, None)
+        except TimeoutError:
+            raise Invalid("upload_cut", "The upload stood still and was given up.") from None
+        if chunk is None:
+            return
         size += len(chunk)
-        if size > limit:
-            raise _too_large(limit)
+        if size > rules.max_upload_bytes:
+            raise _too_large(rules.max_upload_bytes)
         yield chunk
 
 
@@ -202,8 +221,10 @@ async def delete(context: Context, user: User, media_id: MediaId) -> None:
 
 async def _discard(context: Context, media_id: MediaId) -> None:
     async with context.database.write() as transaction:
-        await table.mark_deleting(transaction.connection, media_id, now())
-    await purge(context, media_id)
+        # Not what is ready: the answer to its last commit may have got lost, not the commit.
+        found = await table.give_up(transaction.connection, media_id, now())
+    if found:
+        await purge(context, media_id)
 
 
 async def purge(context: Context, media_id: MediaId) -> None:

@@ -7,11 +7,13 @@ file, not the server.
 import asyncio
 import contextlib
 import json
+import os
 import sys
 from dataclasses import asdict
 from typing import Any
 
 from rhapsode.domain import errors
+from rhapsode.domain.environment import without_ours
 from rhapsode.domain.errors import DomainError, Invalid, Unavailable
 from rhapsode.domain.media import MediaProbe
 from rhapsode.storage.objects import StoreConfig
@@ -30,21 +32,32 @@ class Prober:
     async def probe(self, key: str) -> MediaProbe:
         """What the object is; Invalid where it is no recording that can be used."""
         async with self._free:
-            worker = self._idle.pop() if self._idle else await self._start()
-            try:
-                async with asyncio.timeout(PROBE_SECONDS):
-                    answer = await _ask(worker, key)
-            except TimeoutError:
-                await _kill(worker)
-                raise _unreadable("Looking into it took too long.") from None
-            except BaseException:
-                await asyncio.shield(_kill(worker))
-                raise
+            answer = await self._answer_of(self._idle.pop(), key) if self._idle else None
             if answer is None:
-                await _kill(worker)
-                raise _unreadable("It crashed the library that reads recordings.")
-            self._idle.append(worker)
+                # Nobody was there, or died: perhaps while idle, so a fresh one has to say.
+                answer = await self._answer_of(await self._start(), key)
+        if answer is None:
+            raise _unreadable("It crashed the library that reads recordings.")
         return _understood(answer)
+
+    async def _answer_of(
+        self, worker: asyncio.subprocess.Process, key: str
+    ) -> dict[str, Any] | None:
+        """What the worker says; None if it died. A worker that answered is kept."""
+        try:
+            async with asyncio.timeout(PROBE_SECONDS):
+                answer = await _ask(worker, key)
+        except TimeoutError:
+            await _kill(worker)
+            raise _unreadable("Looking into it took too long.") from None
+        except BaseException:
+            await asyncio.shield(_kill(worker))
+            raise
+        if answer is None:
+            await _kill(worker)
+        else:
+            self._idle.append(worker)
+        return answer
 
     async def close(self) -> None:
         """End the workers."""
@@ -58,6 +71,7 @@ class Prober:
             "rhapsode.services.probe_worker",
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
+            env=without_ours(os.environ),  # it reads what strangers send
         )
         _write(worker, asdict(self._config))
         return worker

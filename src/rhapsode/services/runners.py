@@ -17,6 +17,7 @@ from rhapsode.domain.runners import (
     Runner,
     RunnerToken,
 )
+from rhapsode.domain.users import ensure_label
 from rhapsode.services import idempotency, leases, secrets
 from rhapsode.services.context import Context, new_id, now
 from rhapsode.services.idempotency import Once
@@ -40,6 +41,7 @@ Connected = Callable[[], Awaitable[bool]]
 
 async def create_token(context: Context, name: str, *, request: Once | None = None) -> NewToken:
     """A token with which a machine can join; its secret is returned this once."""
+    ensure_label(name)
     secret = secrets.new_secret(secrets.RUNNER_TOKEN_PREFIX)
     token = RunnerToken(id=new_id(), name=name, created_at=now())
     async with context.database.write() as transaction:
@@ -129,10 +131,11 @@ async def authenticate(context: Context, runner_id: RunnerId, secret: str) -> Ru
     hashed = secrets.hash_secret(secret)
     if (known_runner := context.known_runners.find(runner_id, hashed)) is not None:
         return known_runner
+    generation = context.known_runners.generation
     async with context.database.read() as connection:
         runner = await table.by_secret(connection, runner_id, hashed)
         if runner is not None:
-            context.known_runners.confirmed(runner, hashed)
+            context.known_runners.confirmed(runner, hashed, generation)
             return runner
         known = await table.token_by_hash(connection, hashed)
     if known is None:

@@ -42,7 +42,7 @@ async def run(context: Context) -> None:
         await asyncio.sleep(context.rules.sweep_seconds)
 
 
-async def _tried(work: Awaitable[None]) -> None:
+async def _tried(work: Awaitable[object]) -> None:
     try:
         await work
     except DomainError as error:
@@ -68,10 +68,12 @@ async def spare(context: Context) -> None:
 
 
 async def sweep(context: Context) -> None:
-    """One round: leases, uploads, and runners that a lost signal left waiting."""
-    await lapse(context)
-    await media_service.sweep(context)
-    await wake(context)
+    """One round: leases, uploads, and runners that a lost signal left waiting.
+
+    Each by itself: what cannot be removed must not keep jobs from coming back.
+    """
+    for step in (lapse, media_service.sweep, wake):
+        await _tried(step(context))
 
 
 async def lapse(context: Context) -> int:

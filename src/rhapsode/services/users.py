@@ -14,6 +14,7 @@ from rhapsode.domain.users import (
     User,
     UserId,
     clean_email,
+    ensure_label,
     ensure_password,
 )
 from rhapsode.services import idempotency, secrets
@@ -80,8 +81,15 @@ async def ensure_first_admin(
             return None
     try:
         return await create(context, email or FIRST_ADMIN_EMAIL, Role.ADMIN, password)
-    except Conflict:  # another replica was first
-        return None
+    except Conflict as error:
+        async with context.database.read() as connection:
+            if await table.has_admin(connection):  # another replica was first
+                return None
+        raise Conflict(
+            error.code,
+            f"{error.message.removesuffix('.')}, which is no administrator's.",
+            hint="Make one with another address: `rhapsode user create EMAIL --role admin`.",
+        ) from error
 
 
 async def all_users(context: Context) -> list[User]:
@@ -109,9 +117,15 @@ async def by_email(context: Context, email: str) -> User:
 
 
 async def delete(context: Context, user_id: UserId) -> None:
-    """Remove an account that owns nothing any more."""
+    """Remove an account that owns nothing any more; the last administrator stays."""
     try:
         async with context.database.write() as transaction:
+            if await table.lock_admins(transaction.connection) == {user_id}:
+                raise Conflict(
+                    "last_admin",
+                    "The account is the only administrator's.",
+                    hint="Make another one first: `rhapsode user create EMAIL --role admin`.",
+                )
             found = await table.delete(transaction.connection, user_id)
     except IntegrityError as error:
         raise Conflict(
@@ -197,6 +211,7 @@ async def create_key(
     context: Context, user: User, name: str, *, request: Once | None = None
 ) -> NewKey:
     """Give a user a new API key; its secret is returned this once."""
+    ensure_label(name)
     secret = secrets.new_secret(secrets.API_KEY_PREFIX)
     key = ApiKey(id=KeyId(new_id()), user_id=user.id, name=name, created_at=now())
     async with context.database.write() as transaction:

@@ -5,18 +5,20 @@ import hashlib
 import io
 import os
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import obstore
 from obstore.exceptions import BaseError
 from obstore.store import LocalStore, S3Store
 
-from rhapsode.domain.errors import Invalid, Limited, NotFound, Unavailable
+from rhapsode.domain.errors import DomainError, Invalid, Limited, NotFound, Unavailable
 
 if TYPE_CHECKING:
     from obstore import GetResult, ReadableFile  # exist for type checkers only
@@ -25,6 +27,16 @@ PART_BYTES = 8 * 1024 * 1024
 """S3 takes at most 10,000 parts, so this allows objects of 78 GiB."""
 
 _READ_BYTES = 1024 * 1024
+_RESERVE_BYTES = 256 * 1024 * 1024
+"""What an announced upload must leave free: the disk often holds the database, too."""
+
+_CHECKED_SECONDS = 2.0
+
+_BODY_SECONDS = 300
+_RESUME_SECONDS = 12 * 3600
+"""A reader may take its time. The store's client ends each of its own requests after
+_BODY_SECONDS and goes on with another for what is missing, for so long in all."""
+
 _PARTS_IN_FLIGHT = 2
 
 T = TypeVar("T")
@@ -57,6 +69,7 @@ class ObjectStore:
     def __init__(self, store: LocalStore | S3Store, folder: Path | None) -> None:
         self._store = store
         self._folder = folder
+        self._worked_at = -_CHECKED_SECONDS
 
     async def put(self, key: str, chunks: AsyncIterator[bytes]) -> Stored:
         """Store what `chunks` yields; an error in it leaves nothing behind."""
@@ -71,7 +84,7 @@ class ObjectStore:
             )
         )
         if self._folder is not None:
-            await asyncio.to_thread(_sync, self._folder / key)
+            await _translated(asyncio.to_thread(_sync, self._folder / key))
         return Stored(tally.size, tally.hash.hexdigest())
 
     async def stream(
@@ -83,16 +96,17 @@ class ObjectStore:
         return _chunks(found)
 
     def open(self, key: str) -> BinaryIO:
-        """A seekable, blocking reader of one object."""
-        if self._folder is not None:
-            return (self._folder / key).open("rb")
-        reader = _Reader(obstore.open_reader(self._store, key, buffer_size=_READ_BYTES))
+        """A seekable, blocking reader of one object; its errors are ours, too."""
+        with _translating():
+            if self._folder is not None:
+                return (self._folder / key).open("rb")
+            reader = _Reader(obstore.open_reader(self._store, key, buffer_size=_READ_BYTES))
         return io.BufferedReader(reader, _READ_BYTES)
 
     async def delete(self, key: str) -> None:
         """Remove an object, and what a killed upload of it left; nothing to remove is fine."""
         if self._folder is not None:
-            await asyncio.to_thread(_remove, self._folder / key)
+            await _translated(asyncio.to_thread(_remove, self._folder / key))
             return
         try:
             await _translated(obstore.delete_async(self._store, key))
@@ -110,18 +124,27 @@ class ObjectStore:
         """A presigned URL to read the object; None where the store cannot sign."""
         if isinstance(self._store, LocalStore):
             return None
-        return await obstore.sign_async(self._store, "GET", key, lifetime)
+        return await _translated(obstore.sign_async(self._store, "GET", key, lifetime))
 
     def ensure_room(self, size: int) -> None:
-        """Limited unless a local folder's disk has room for that many bytes."""
-        if self._folder is not None and size > shutil.disk_usage(self._folder).free:
+        """Limited unless a local folder's disk has room for that many bytes, and a reserve."""
+        if self._folder is None:
+            return
+        disk = shutil.disk_usage(self._folder)
+        if size + min(_RESERVE_BYTES, disk.total // 20) > disk.free:
             raise _full()
 
     async def check(self) -> None:
-        """Unavailable unless the store can be written and read."""
+        """Unavailable unless the store can be written and read, now or a moment ago.
+
+        Whoever asks whether the server is ready needs no login, and shall not cost requests.
+        """
+        if time.monotonic() - self._worked_at < _CHECKED_SECONDS:
+            return
         await _translated(obstore.put_async(self._store, "health/probe", b"ok"))
         found = await _translated(obstore.get_async(self._store, "health/probe"))
-        await found.bytes_async()
+        await _translated(found.bytes_async())
+        self._worked_at = time.monotonic()
 
 
 class _Reader(io.RawIOBase):
@@ -129,6 +152,7 @@ class _Reader(io.RawIOBase):
 
     def __init__(self, reader: "ReadableFile") -> None:
         self._reader = reader
+        self.failure: DomainError | None = None
 
     def readable(self) -> bool:
         return True
@@ -143,7 +167,13 @@ class _Reader(io.RawIOBase):
         return self._reader.tell()
 
     def readinto(self, buffer: Any) -> int:
-        found = bytes(self._reader.read(len(buffer)))
+        try:
+            with _translating():
+                found = bytes(self._reader.read(len(buffer)))
+        except DomainError as error:
+            # Whoever reads a file of strange bytes takes this for a fault of the file.
+            self.failure = error
+            raise
         buffer[: len(found)] = found
         return len(found)
 
@@ -177,8 +207,15 @@ async def _gathered(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
 
 
 async def _chunks(found: "GetResult") -> AsyncIterator[bytes]:
-    async for chunk in found.stream(min_chunk_size=_READ_BYTES):
-        yield bytes(chunk)
+    with _translating():
+        async for chunk in found.stream(min_chunk_size=_READ_BYTES):
+            yield bytes(chunk)
+
+
+def failure_of(source: BinaryIO) -> DomainError | None:
+    """Why reading from an opened object failed, where it was the store's fault."""
+    raw = getattr(source, "raw", None)
+    return raw.failure if isinstance(raw, _Reader) else None
 
 
 def _sync(path: Path) -> None:
@@ -200,8 +237,14 @@ def _remove(path: Path) -> None:
 
 async def _translated(work: Awaitable[T]) -> T:
     """Await the store's answer; its errors leave as ours."""
-    try:
+    with _translating():
         return await work
+
+
+@contextmanager
+def _translating() -> Iterator[None]:
+    try:
+        yield
     except FileNotFoundError as error:
         raise NotFound("object_not_found", "The stored file is gone.") from error
     except (BaseError, OSError) as error:
@@ -227,7 +270,7 @@ def open_store(config: StoreConfig) -> ObjectStore:
     parts = urlsplit(config.url)
     openers: dict[str, Callable[[], ObjectStore]] = {
         "": lambda: _local(Path(config.url)),
-        "file": lambda: _local(Path(parts.path)),
+        "file": lambda: _local(Path(unquote(parts.path))),
         "s3": lambda: ObjectStore(_s3(config, parts.netloc, parts.path.strip("/")), None),
     }
     if parts.scheme not in openers:
@@ -257,9 +300,9 @@ def _s3(config: StoreConfig, bucket: str, prefix: str) -> S3Store:
         virtual_hosted_style_request=not config.path_style,
         client_options={
             "allow_http": config.allow_http,
-            "timeout": timedelta(seconds=120),
+            "timeout": timedelta(seconds=_BODY_SECONDS),
             "connect_timeout": timedelta(seconds=10),
         },
-        retry_config={"max_retries": 4, "retry_timeout": timedelta(seconds=60)},
+        retry_config={"max_retries": 4, "retry_timeout": timedelta(seconds=_RESUME_SECONDS)},
         **{name: value for name, value in options.items() if value is not None},
     )
