@@ -944,6 +944,11 @@ export interface components {
              * Format: date-time
              */
             created_at: string;
+            /**
+             * Queued At
+             * Format: date-time
+             */
+            queued_at: string;
             /** Started At */
             started_at: string | null;
             /** Finished At */
@@ -1333,21 +1338,6 @@ export interface components {
             heartbeat_seconds: number;
             /** Lease Seconds */
             lease_seconds: number;
-        };
-        /**
-         * Result
-         * @description The canonical transcript, and what the user should know about how it came to be.
-         */
-        Result: {
-            /** Transcript */
-            transcript: {
-                [key: string]: unknown;
-            };
-            /**
-             * Warnings
-             * @default []
-             */
-            warnings: string[];
         };
         /**
          * Role
@@ -2084,6 +2074,16 @@ export interface operations {
             };
             /** @description Unprocessable Entity */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3650,7 +3650,17 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["Result"];
+                "application/json": {
+                    /** Transcript */
+                    transcript: {
+                        [key: string]: unknown;
+                    };
+                    /**
+                     * Warnings
+                     * @default []
+                     */
+                    warnings?: string[];
+                };
             };
         };
         responses: {
