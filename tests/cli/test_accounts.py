@@ -63,6 +63,15 @@ def test_a_given_password_is_not_printed(tmp_path: Path) -> None:
         (["token", "create", "--api-key", "a"], 3, "There is no administrator yet."),
         (["token", "create"], 2, ""),
         (["token", "create", "--api-key", "a", "--runner", "b"], 2, ""),
+        (["token", "revoke", ""], 1, "'' is too short for an id."),
+        (["token", "revoke", "abc"], 1, "'abc' is too short for an id."),
+        (["token", "create", "--runner", ""], 1, "A name has 1 to 100 characters"),
+        (
+            ["token", "create", "--api-key", "a" * 101, "--user", "ada@example.org"],
+            1,
+            "A name has 1 to 100 characters; this one has 101.",
+        ),
+        (["migrate", "--revision", "nonsense"], 1, "There is no revision 'nonsense'"),
         (["token", "revoke", "12345678"], 3, "No API key or runner token is like '12345678'."),
     ],
 )
@@ -86,6 +95,27 @@ def test_an_account_can_be_deleted() -> None:
     documents("user", "create", "ada@example.org")
     assert run("user", "delete", "ada@example.org").exit_code == 0
     assert documents("user", "list") == []
+
+
+def test_the_last_administrator_stays() -> None:
+    documents("user", "create", "ada@example.org", "--role", "admin")
+    documents("user", "create", "bob@example.org")
+    refused = run("user", "delete", "ada@example.org")
+    assert (refused.exit_code, "the only administrator's" in refused.stderr) == (6, True)
+    documents("user", "create", "cleo@example.org", "--role", "admin")
+    assert run("user", "delete", "ada@example.org").exit_code == 0
+
+
+def test_going_down_is_asked_for() -> None:
+    documents("user", "create", "ada@example.org")
+    down = ("migrate", "--revision", "base")
+    asked, denied = run(*down), run(*down, stdin="n\n")
+    assert (asked.exit_code, denied.exit_code) == (1, 1)
+    assert "drops tables" in denied.stderr
+    assert len(documents("user", "list")) == 1
+    assert run(*down, stdin="y\n").exit_code == 0
+    assert documents("user", "list") == []
+    assert run(*down, "--yes").exit_code == 0
 
 
 def test_tokens_are_printed_once_listed_and_revoked() -> None:

@@ -6,7 +6,16 @@ from rhapsode.bootstrap.parts import (
     open_application,
     open_services,
     openapi,
+    would_downgrade,
 )
 from rhapsode.bootstrap.serving import serve
 
-__all__ = ["asgi", "migrate", "open_application", "open_services", "openapi", "serve"]
+__all__ = [
+    "asgi",
+    "migrate",
+    "open_application",
+    "open_services",
+    "openapi",
+    "serve",
+    "would_downgrade",
+]

@@ -112,11 +112,16 @@ async def find_job(client: "Client", text: str) -> JobId:
     return found[0].id
 
 
-async def _abbreviated(client: "Client", text: str) -> list[Job]:
+def ensure_long_enough(text: str) -> None:
+    """Invalid where a piece of an id is so short that it would fit by accident."""
     if len(text) < LEAST_ID_CHARACTERS:
         raise Invalid(
             "short_id", f"'{text}' is too short for an id.", hint="Four characters or more."
         )
+
+
+async def _abbreviated(client: "Client", text: str) -> list[Job]:
+    ensure_long_enough(text)
     found, cursor = list[Job](), None
     for _ in range(_MOST_PAGES):
         page = await client.job_page(cursor=cursor, limit=_PAGE)

@@ -64,16 +64,24 @@ def serve(
 
 
 def migrate(
+    *,
     config: Config = None,
     data: Data = None,
     revision: Annotated[
         str, typer.Option(help="The Alembic revision to go to, up or down.")
     ] = "head",
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Go down without asking.")] = False,
 ) -> None:
-    """Bring the database's tables to this version; `serve` does it by itself."""
+    """Bring the database's tables to this version; `serve` does it by itself.
+
+    Going down drops tables with all that is in them, and asks before.
+    """
     settings = load_settings(config, data)
     from rhapsode import bootstrap
 
+    if not yes and bootstrap.would_downgrade(settings, revision):
+        question = f"Going down to {revision} drops tables with all that is in them. Go on?"
+        typer.confirm(question, abort=True, err=True)
     reached = bootstrap.migrate(settings, revision)
     note(f"The database is at revision {reached}.")
 

@@ -5,6 +5,7 @@ from uuid import UUID
 
 import typer
 
+from rhapsode.cli.connect import ensure_long_enough
 from rhapsode.cli.group import Group
 from rhapsode.cli.options import Config, Data, Json
 from rhapsode.cli.output import emit_json, emit_table, emit_text, local, note
@@ -152,9 +153,11 @@ def revoke(
     data: Data = None,
 ) -> None:
     """Make an API key or a runner token void, from now on."""
+    text = token_id.strip().lower()
+    ensure_long_enough(text)
 
     async def work(context: "Context") -> None:
-        await _revoke(context, token_id.lower())
+        await _revoke(context, text)
 
     in_services(config, data, work)
     note("It is void.")

@@ -69,7 +69,7 @@ class Relay:
             await asyncio.sleep(1)
 
     async def _listen(self) -> None:
-        async with self._database.engine.connect() as connection:
+        async with self._database.apart() as connection:
             raw = await connection.get_raw_connection()
             driver: Any = raw.driver_connection
             await driver.add_listener(CHANNEL, self._received)

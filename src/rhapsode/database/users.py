@@ -54,6 +54,13 @@ async def has_admin(connection: AsyncConnection) -> bool:
     return (await connection.execute(query)).first() is not None
 
 
+async def lock_admins(connection: AsyncConnection) -> set[UserId]:
+    """The administrators, who stay so until the transaction is over."""
+    query = select(users.c.id).where(users.c.role == Role.ADMIN)
+    rows = await connection.execute(query.order_by(users.c.id).with_for_update())
+    return {UserId(row.id) for row in rows}
+
+
 async def password_hash(connection: AsyncConnection, user_id: UserId) -> str | None:
     """The stored hash of a user's password."""
     query = select(users.c.password_hash).where(users.c.id == user_id)

@@ -43,6 +43,18 @@ class ApiKey:
     created_at: datetime
 
 
+MAX_LABEL_CHARACTERS = 100
+
+
+def ensure_label(name: str) -> None:
+    """Invalid unless it can be the name of an API key or a runner token."""
+    if not 1 <= len(name) <= MAX_LABEL_CHARACTERS:
+        raise Invalid(
+            "name_length",
+            f"A name has 1 to {MAX_LABEL_CHARACTERS} characters; this one has {len(name)}.",
+        )
+
+
 def ensure_admin(user: User) -> None:
     """Denied unless the user is an administrator."""
     if user.role is not Role.ADMIN:
