@@ -6,17 +6,22 @@ import os
 import signal
 import socket
 import sys
+import time
 from pathlib import Path
 from uuid import uuid4
 
 import structlog
 
+from rhapsode.domain.environment import without_ours
+from rhapsode.domain.errors import DomainError
 from rhapsode.services import runners
 from rhapsode.services.context import Context
 from rhapsode.settings import Settings
 
 _RESTART_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)
 _GRACE_SECONDS = 10.0
+_LONG_LIFE_SECONDS = 60.0
+"""After a life of this length it is not the start that fails."""
 
 log = structlog.get_logger(__name__)
 
@@ -32,18 +37,31 @@ class EmbeddedRunner:
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
-        """Start the runner, and start it again should it end."""
-        for attempt in range(1_000_000):
-            self._process = await self._start()
-            code = await self._process.wait()
+        """Start the runner, and start it again should it end, or should it not start."""
+        short_lives = 0
+        while not self._stopping.is_set():
+            began = time.monotonic()
+            end = await self._one_life()
             if self._stopping.is_set():
                 return
-            seconds = _RESTART_SECONDS[min(attempt, len(_RESTART_SECONDS) - 1)]
-            log.error("embedded_runner.ended", code=code, restart_in_seconds=seconds)
+            if time.monotonic() - began > _LONG_LIFE_SECONDS:
+                short_lives = 0
+            seconds = _RESTART_SECONDS[min(short_lives, len(_RESTART_SECONDS) - 1)]
+            short_lives += 1
+            log.error("embedded_runner.ended", **end, restart_in_seconds=seconds)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     await self._stopping.wait()
-                return
+
+    async def _one_life(self) -> dict[str, object]:
+        """How it ended; a database that does not answer just now must not be the end of it."""
+        try:
+            self._process = await self._start()
+        except (DomainError, OSError) as error:
+            return {"error": str(error)}
+        if self._stopping.is_set():  # told to while it was being started
+            self._signal(signal.SIGTERM)
+        return {"code": await self._process.wait()}
 
     async def stop(self) -> None:
         """Let it finish the job at hand, for as long as the settings allow."""
@@ -57,11 +75,17 @@ class EmbeddedRunner:
                 await process.wait()
         except TimeoutError:
             log.warning("embedded_runner.killed")
-            self._signal(signal.SIGKILL)
+            self.kill()
 
     def hurry(self) -> None:
         """Have it give its job back to the queue at once."""
         self._signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it now, and the process with its models too."""
+        if self._process is not None and self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)  # it leads a session of its own
 
     def _signal(self, number: signal.Signals) -> None:
         if self._process is not None and self._process.returncode is None:
@@ -76,7 +100,11 @@ class EmbeddedRunner:
         token = await runners.replace_token(self._context, f"embedded {identity}")
         return await asyncio.create_subprocess_exec(
             *self._command(name),
-            env={**os.environ, "RHAPSODE_RUNNER_TOKEN": token.secret},
+            # Not the server's settings, which hold its secrets.
+            env={
+                **without_ours(os.environ, keep="RHAPSODE_RUNNER_"),
+                "RHAPSODE_RUNNER_TOKEN": token.secret,
+            },
             stdin=asyncio.subprocess.PIPE,  # it closes with this process, whatever ends that
             start_new_session=True,  # Ctrl-C is for the server, which then stops the runner
         )

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from types import FrameType
 
 import structlog
@@ -99,8 +99,10 @@ class _Server(uvicorn.Server):
         finally:
             await self._runner.stop()
             task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+            await asyncio.wait({task})
+            # Whatever became of it must not keep the server from closing in good order.
+            if not task.cancelled() and (fault := task.exception()) is not None:
+                log.error("embedded_runner.fault", exc_info=fault)
 
     def _announce(self) -> None:
         public = self._settings.server.public_url
@@ -118,6 +120,8 @@ class _Server(uvicorn.Server):
         else:
             super().handle_exit(sig, frame)
             self.force_exit = True
+            if self._runner is not None:
+                self._runner.kill()
 
     def _begin_stop(self) -> None:
         self._stopping = asyncio.create_task(self._stop())
