@@ -192,6 +192,26 @@ async def test_heartbeats_go_on_while_native_code_holds_the_child(
         assert len(beats) >= 8
 
 
+async def test_fault_in_the_heartbeat_ends_the_job(
+    faulty: FaultyServer, tmp_path: Path, speech: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: object) -> None:
+        raise RuntimeError("a fault of ours")
+
+    async with running(config(faulty.url, TOKEN, tmp_path)):
+        with monkeypatch.context() as patch:
+            patch.setattr("rhapsode.client.Lease.heartbeat", broken)
+            failure = await faulty.final(
+                await faulty.add(speech, model="quick", prompt="sleep 60")
+            )
+        assert (failure.kind, failure.body["code"], failure.body["permanent"]) == (
+            "failure",
+            "runner_fault",
+            False,
+        )
+        assert (await faulty.final(await faulty.add(speech, model="quick"))).kind == "result"
+
+
 @pytest.mark.parametrize(
     ("media", "code"), [(b"", "media_empty"), (b"not a recording" * 999, "media_unreadable")]
 )

@@ -21,7 +21,9 @@ import pytest
 from tests.runner.test_execution import beats_while, files, lives, until
 from tests.support.faulty import TOKEN, FaultyServer, problem, serving
 from tests.support.ports import free_port
-from tests.support.runners import CHECKOUT, start
+from tests.support.runners import CHECKOUT, config, running, start
+
+SECRET = "postgresql://rhapsode:secret@db/rhapsode"
 
 
 @asynccontextmanager
@@ -52,6 +54,16 @@ async def test_idle_runner_leaves_at_once(faulty: FaultyServer, tmp_path: Path) 
         assert await process.wait() == 0
         assert time.monotonic() - asked < 1.5
     assert files(tmp_path / "scratch") == []
+
+
+async def test_job_that_arrives_while_leaving_is_given_back(
+    faulty: FaultyServer, tmp_path: Path, speech: bytes
+) -> None:
+    async with running(config(faulty.url, TOKEN, tmp_path)) as runner:
+        await faulty.seen(lambda: faulty.claims)
+        runner.leave()
+        job = await faulty.add(speech, model="quick")
+        assert (await faulty.final(job, 5)).kind == "give-back"
 
 
 async def test_job_is_finished_before_leaving(
@@ -190,13 +202,14 @@ async def test_download_goes_on_after_a_restart(tmp_path: Path, speech: bytes) -
 
 
 async def test_token_is_in_no_log_and_in_no_child(
-    faulty: FaultyServer, tmp_path: Path, speech: bytes
+    faulty: FaultyServer, tmp_path: Path, speech: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("RHAPSODE_DATABASE__URL", SECRET)
     async with program(faulty, tmp_path, "--log-level", "debug") as process:
         await busy(faulty, speech, "sleep 1")
         family = [psutil.Process(process.pid), *psutil.Process(process.pid).children()]
         assert [TOKEN in " ".join(member.cmdline()) for member in family] == [False, False]
-        assert TOKEN not in family[1].environ().values()
+        assert {TOKEN, SECRET} & set(family[1].environ().values()) == set()
         process.terminate()
         assert process.stderr is not None
         said = (await process.stderr.read()).decode()

@@ -27,6 +27,7 @@ _FAULT_TRIES = 3
 _TOO_LARGE = {"result_too_large", "body_too_large", "http_413"}
 _GIVE_BACK_SECONDS = 5.0
 _LOG_SECONDS = 5.0
+_FAULT = JobError("runner_fault", "The runner failed by a fault of its own; its log has more.")
 
 log = structlog.get_logger()
 
@@ -70,7 +71,7 @@ class Execution:
 
     async def run(self) -> None:
         """Do the job and report; returns when the child is free again."""
-        beating = asyncio.create_task(self._heart.live(), name="heartbeat")
+        beating = asyncio.create_task(self._beat(), name="heartbeat")
         working = asyncio.create_task(self._to_the_end(), name="job")
         try:
             await _first(working, self._heart.stop)
@@ -81,22 +82,35 @@ class Execution:
         finally:
             await _canceled(beating)
 
+    async def _beat(self) -> None:
+        """A job without beats would be somebody else's soon, and ours still: it ends here."""
+        try:
+            await self._heart.live()
+        except Exception:  # whatever it is, the lease is not renewed any more
+            log.exception("fault in the heartbeat")
+            self._heart.drop(Stop.FAULT)
+
     async def _stop_working(self, working: asyncio.Task[None]) -> None:
         reason = self._heart.stop.result()
         log.info("job dropped", reason=reason.value)
         started = time.monotonic()
-        giving_back = asyncio.create_task(self._give_back(reason))
+        returning = asyncio.create_task(self._return(reason))
         await _canceled(working)
         if self._work is not None:
             await self._child.abandon(self._work, self._config.cancel_seconds)
         log.debug("work stopped", seconds=round(time.monotonic() - started, 3))
-        await giving_back
+        await returning
 
-    async def _give_back(self, reason: Stop) -> None:
-        if reason is not Stop.LEAVING:
+    async def _return(self, reason: Stop) -> None:
+        """The job goes back to the queue at once; after a fault that costs it an attempt."""
+        if reason is Stop.LEAVING:
+            telling = self._lease.give_back()
+        elif reason is Stop.FAULT:
+            telling = self._lease.fail(_FAULT, permanent=False)
+        else:
             return
         try:
-            await asyncio.wait_for(self._lease.give_back(), _GIVE_BACK_SECONDS)
+            await asyncio.wait_for(telling, _GIVE_BACK_SECONDS)
             log.info("job given back")
         except (TimeoutError, DomainError) as error:
             log.warning("job could not be given back", error=str(error))

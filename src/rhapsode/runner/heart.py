@@ -23,6 +23,7 @@ class Stop(StrEnum):
     CANCELED = "canceled"
     LOST = "lost"
     LEAVING = "leaving"
+    FAULT = "fault"
 
 
 class Heart:

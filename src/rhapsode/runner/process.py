@@ -13,10 +13,10 @@ from typing import Self
 
 import structlog
 
+from rhapsode.domain.environment import without_ours
 from rhapsode.runner.config import ChildSettings
 from rhapsode.runner.messages import Answer, Command, decode, encode
 
-TOKEN_VARIABLE = "RHAPSODE_RUNNER_TOKEN"  # noqa: S105 (a variable's name)
 _LINE_BYTES = 1024 * 1024
 _KEPT_LINES = 40
 _KEPT_CHARACTERS = 500
@@ -54,13 +54,13 @@ class ChildProcess:
 
     @classmethod
     async def spawn(cls, settings: ChildSettings, hear: Callable[[Answer], None]) -> Self:
-        """Start one; `hear` gets every message. The runner's token is not handed down."""
+        """Start one; `hear` gets every message. No secret is handed down."""
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "rhapsode.runner.child", settings.to_json()),
             stdin=PIPE,
             stdout=PIPE,
             stderr=PIPE,
-            env={name: text for name, text in os.environ.items() if name != TOKEN_VARIABLE},
+            env=without_ours(os.environ),
             limit=_LINE_BYTES,
         )
         child = cls(process, hear)

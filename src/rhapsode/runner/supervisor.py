@@ -23,6 +23,9 @@ from rhapsode.runner.scratch import Scratch
 REFUSED_SECONDS = 20.0
 """Between tries while the server refuses a token that it once took."""
 
+_LAST_WORD_SECONDS = 0.5
+"""A job that is on its way to us as we leave would be nobody's until its lease lapses."""
+
 log = structlog.get_logger()
 T = TypeVar("T")
 
@@ -112,12 +115,17 @@ class Supervisor:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._leaving.wait(), seconds)
 
-    async def _or_leave(self, asked: Coroutine[Any, Any, T]) -> T | None:
-        """The answer, or None where it is time to leave before there is one."""
+    async def _or_leave(self, asked: Coroutine[Any, Any, T], patience: float = 0.0) -> T | None:
+        """The answer, or None where it is time to leave before there is one.
+
+        For an answer that is on its way, `patience` is how many seconds leaving can wait.
+        """
         asking = asyncio.create_task(asked)
         leaving = asyncio.create_task(self._leaving.wait())
         try:
             await asyncio.wait({asking, leaving}, return_when="FIRST_COMPLETED")
+            if patience and not asking.done():
+                await asyncio.wait({asking}, timeout=patience)
             return asking.result() if asking.done() else None
         finally:
             for task in (asking, leaving):
@@ -141,7 +149,7 @@ class Supervisor:
     async def _one_job(self, registration: Registration, scratch: Scratch) -> None:
         claim = self._api.claim(registration.runner_id, self._config.claim_seconds)
         asked = time.monotonic()
-        assignment = await self._or_leave(claim)
+        assignment = await self._or_leave(claim, _LAST_WORD_SECONDS)
         if assignment is None:
             if time.monotonic() - asked < 1:  # the server lets nobody wait: it may be closing
                 await self._pause(1)
