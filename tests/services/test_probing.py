@@ -5,6 +5,7 @@ import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from rhapsode.domain.errors import Unavailable
@@ -51,4 +52,16 @@ async def test_a_store_that_is_away_is_not_a_bad_recording() -> None:
         await prober.probe("media/a")
 
     assert refusal.value.code == "object_store_unavailable"
+    await prober.close()
+
+
+async def test_a_worker_gets_no_secrets(
+    store_config: StoreConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RHAPSODE_DATABASE__URL", "postgresql://rhapsode:secret@db/rhapsode")
+    prober = Prober(store_config, workers=1)
+    await prober.probe(await stored(store_config, tmp_path))
+    (worker,) = prober._idle
+    names = psutil.Process(worker.pid).environ()
+    assert [name for name in names if name.startswith("RHAPSODE_")] == []
     await prober.close()
