@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from uuid_utils.compat import uuid7
 
-from rhapsode.database import jobs, media
+from rhapsode.database import jobs, media, results
 from rhapsode.database.engine import Database, Transaction
 from rhapsode.database.jobs import JobFilter
+from rhapsode.database.results import Result
 from rhapsode.domain.jobs import (
     Job,
     JobError,
@@ -166,9 +167,8 @@ async def _renew(t: Transaction, lease: Lease) -> Job | None:
 
 
 async def _finish(t: Transaction, lease: Lease) -> Job | None:
-    return await jobs.finish(
-        t.connection, lease, now=NOW, language="en", duration=2.0, warnings=["a"]
-    )
+    result = Result(language="en", duration=2.0, warnings=["a"], document=b"packed")
+    return await results.accept(t.connection, lease, result, NOW)
 
 
 async def _fail(t: Transaction, lease: Lease) -> Job | None:

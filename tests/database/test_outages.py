@@ -10,14 +10,14 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from rhapsode.database import engine as engine_module
-from rhapsode.database import idempotency, jobs, media, runners, transcripts, users
+from rhapsode.database import idempotency, jobs, media, results, runners, users
 from rhapsode.database.engine import Database, Transaction, open_database
 from rhapsode.database.idempotency import Used
+from rhapsode.database.results import Result
 from rhapsode.domain.errors import Invalid, Limited, Unavailable
 from rhapsode.domain.jobs import Job, JobError, JobId, JobSpec, JobState, RunnerId
 from rhapsode.domain.media import MediaId
 from rhapsode.domain.runners import Lease, RunnerToken
-from rhapsode.domain.transcripts import Transcript
 from rhapsode.domain.users import ApiKey, KeyId
 from tests.database.rows import (
     LATER,
@@ -34,6 +34,7 @@ from tests.database.rows import (
 from tests.support.postgres import Postgres
 
 Write = Callable[[Transaction, Job], Awaitable[object]]
+RESULT = Result(language=None, duration=1, warnings=[], document=b"packed")
 ERROR = JobError("broken", "It broke.")
 
 WRITES: dict[str, Write] = {
@@ -77,9 +78,6 @@ WRITES: dict[str, Write] = {
     "jobs.renew": lambda t, j: jobs.renew(
         t.connection, _lease(j), lease_expires_at=LATER, progress=None
     ),
-    "jobs.finish": lambda t, j: jobs.finish(
-        t.connection, _lease(j), now=NOW, language=None, duration=1, warnings=[]
-    ),
     "jobs.fail": lambda t, j: jobs.fail(t.connection, _lease(j), now=NOW, error=ERROR),
     "jobs.give_back": lambda t, j: jobs.give_back(
         t.connection, _lease(j), now=NOW, costs_attempt=True
@@ -91,9 +89,7 @@ WRITES: dict[str, Write] = {
     "jobs.extend_lapsed": lambda t, _: jobs.extend_lapsed(t.connection, LATER, LATER),
     "jobs.requeue_lapsed": lambda t, _: jobs.requeue_lapsed(t.connection, LATER, 9),
     "jobs.fail_lapsed": lambda t, _: jobs.fail_lapsed(t.connection, LATER, 9, ERROR),
-    "transcripts.replace": lambda t, j: transcripts.replace(
-        t.connection, j.id, 1, transcripts.pack(Transcript(None, 1.0)), NOW
-    ),
+    "results.accept": lambda t, j: results.accept(t.connection, _lease(j), RESULT, NOW),
     "runners.insert_token": lambda t, _: runners.insert_token(
         t.connection, RunnerToken(id=uuid7(), name="token", created_at=NOW), "hash"
     ),

@@ -137,6 +137,10 @@ class Database:
         finally:
             await engine.dispose()
 
+    def write_briefly(self) -> AbstractAsyncContextManager[Transaction]:
+        """For what is one statement on PostgreSQL, and on SQLite takes several."""
+        return self.write() if self.is_sqlite else self.write_once()
+
     async def check(self) -> None:
         """Unavailable unless the database answers."""
         async with self.read() as connection:

@@ -26,7 +26,7 @@ from rhapsode.domain.media import MediaId
 from rhapsode.domain.runners import AssignedMedia, Lease
 from rhapsode.domain.users import UserId
 
-_DEAD_LEASE: Mapping[str, None] = {
+ENDS_LEASE: Mapping[str, None] = {
     "lease_expires_at": None,
     "stage": None,
     "fraction": None,
@@ -236,52 +236,6 @@ async def renew(
     return await _applied(connection, _leased(lease).values(values))
 
 
-_FINISH = (
-    jobs.update()
-    .where(
-        jobs.c.id == bindparam("the_job_id"),
-        jobs.c.state == "running",
-        jobs.c.attempt == bindparam("the_attempt"),
-        jobs.c.runner_id == bindparam("the_runner_id"),
-    )
-    .values(
-        **_DEAD_LEASE,
-        state=TRANSITIONS[Change.RESULT].target,
-        finished_at=bindparam("the_moment"),
-        language=bindparam("the_language"),
-        duration=bindparam("the_duration"),
-        warnings=bindparam("the_warnings"),
-        error_code=None,
-        error_message=None,
-    )
-    .returning(jobs)
-)
-"""`_leased`, made once as `_CLAIM` is."""
-
-
-async def finish(
-    connection: AsyncConnection,
-    lease: Lease,
-    *,
-    now: datetime,
-    language: str | None,
-    duration: float,
-    warnings: Collection[str],
-) -> Job | None:
-    """End a lease with success; None if the lease is lost."""
-    values = {
-        "the_job_id": lease.job_id,
-        "the_attempt": lease.attempt,
-        "the_runner_id": lease.runner_id,
-        "the_moment": now,
-        "the_language": language,
-        "the_duration": duration,
-        "the_warnings": list(warnings),
-    }
-    row = (await connection.execute(_FINISH, values)).one_or_none()
-    return None if row is None else job_from_row(row)
-
-
 async def fail(
     connection: AsyncConnection,
     lease: Lease,
@@ -307,7 +261,7 @@ async def give_back(
     Attempt numbers never repeat, so a return that shall not count raises the limit with it.
     """
     values: dict[str, Any] = {
-        **_DEAD_LEASE,
+        **ENDS_LEASE,
         "state": TRANSITIONS[Change.GIVE_BACK].target,
         "queued_at": now,
         "attempt": jobs.c.attempt + 1,
@@ -323,7 +277,7 @@ async def give_back(
 
 def _ended(state: JobState, now: datetime, error: JobError | None) -> dict[str, Any]:
     return {
-        **_DEAD_LEASE,
+        **ENDS_LEASE,
         "state": state,
         "finished_at": now,
         "error_code": error.code if error else None,
@@ -419,7 +373,7 @@ async def requeue_lapsed(connection: AsyncConnection, now: datetime, limit: int)
         jobs.update()
         .where(_lapsed(now, limit), jobs.c.attempt < jobs.c.max_attempts)
         .values(
-            **_DEAD_LEASE,
+            **ENDS_LEASE,
             state=TRANSITIONS[Change.LAPSE].target,
             queued_at=now,
             attempt=jobs.c.attempt + 1,

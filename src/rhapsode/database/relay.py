@@ -17,6 +17,9 @@ from rhapsode.database.signals import Signal, decode, encode
 
 CHANNEL = "rhapsode"
 _BATCH = 20  # a NOTIFY carries at most 8000 bytes
+_GATHER_SECONDS = 0.01
+"""The first signal goes at once; what follows it so closely goes together."""
+
 _CHECK_SECONDS = 5.0
 _NOTIFY = text("SELECT pg_notify(:channel, :payload)")
 
@@ -53,6 +56,8 @@ class Relay:
                 batch.append(self._outgoing.get_nowait())
             with contextlib.suppress(Exception):
                 await self._notify(f"{self._origin} {encode(batch)}")
+            if self._outgoing.qsize() < _BATCH:
+                await asyncio.sleep(_GATHER_SECONDS)
 
     async def _notify(self, payload: str) -> None:
         async with self._database.write_once() as transaction:

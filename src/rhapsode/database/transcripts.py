@@ -2,10 +2,8 @@
 
 import json
 import zlib
-from datetime import datetime
 
-from sqlalchemy import Executable, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from rhapsode.database.tables import transcripts
@@ -21,28 +19,6 @@ def pack(transcript: Transcript) -> bytes:
 def unpack(document: bytes) -> Transcript:
     """The transcript that was packed."""
     return Transcript.from_dict(json.loads(zlib.decompress(document)))
-
-
-def _replacing(statement: postgresql.Insert | sqlite.Insert) -> Executable:
-    new = statement.excluded
-    return statement.on_conflict_do_update(
-        index_elements=["job_id"],
-        set_={name: new[name] for name in ("attempt", "document", "created_at")},
-    )
-
-
-_REPLACE = {
-    "postgresql": _replacing(postgresql.insert(transcripts)),
-    "sqlite": _replacing(sqlite.insert(transcripts)),
-}
-
-
-async def replace(
-    connection: AsyncConnection, job_id: JobId, attempt: int, document: bytes, now: datetime
-) -> None:
-    """Store a job's packed transcript, in place of that of an earlier run."""
-    values = {"job_id": job_id, "attempt": attempt, "document": document, "created_at": now}
-    await connection.execute(_REPLACE[connection.dialect.name], values)
 
 
 async def get(connection: AsyncConnection, job_id: JobId) -> bytes | None:

@@ -5,9 +5,11 @@ from datetime import datetime, timedelta
 
 from rhapsode.database import jobs as jobs_table
 from rhapsode.database import media as media_table
+from rhapsode.database import results as results_table
 from rhapsode.database import runners as runners_table
 from rhapsode.database import transcripts as transcripts_table
 from rhapsode.database.engine import Transaction
+from rhapsode.database.results import Result
 from rhapsode.database.signals import Signal, Topic
 from rhapsode.domain.errors import Conflict
 from rhapsode.domain.jobs import Change, Job, JobError, JobState, Progress
@@ -120,22 +122,18 @@ async def result(
 ) -> None:
     """Store a transcript and finish its job; the same result again is fine."""
     document = await aside(len(transcript.segments), transcripts_table.pack, transcript)
+    found = Result(
+        language=transcript.language,
+        duration=transcript.duration,
+        warnings=warnings,
+        document=document,
+    )
     moment = now()
-    async with context.database.write() as transaction:
-        job = await jobs_table.finish(
-            transaction.connection,
-            lease,
-            now=moment,
-            language=transcript.language,
-            duration=transcript.duration,
-            warnings=warnings,
-        )
+    async with context.database.write_briefly() as transaction:
+        job = await results_table.accept(transaction.connection, lease, found, moment)
         if job is None:
             await _ensure_repeated(transaction, lease)
             return
-        await transcripts_table.replace(
-            transaction.connection, job.id, lease.attempt, document, moment
-        )
         transaction.signal(changed(job))
     started = job.started_at or moment
     context.recorder.finished(job, (moment - started).total_seconds())
