@@ -3,10 +3,10 @@
 import json
 
 import pytest
-from tests.cli.pretend import TEXT, Server, connected
 from typer.testing import CliRunner, Result
 
 from rhapsode.cli.app import app
+from tests.cli.pretend import TEXT, Server, connected
 
 ONE = "019aa001-0000-7000-8000-00000000aaaa"
 TWO = "019aa001-0000-7000-8000-00000000bbbb"
