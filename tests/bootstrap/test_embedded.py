@@ -43,7 +43,7 @@ def a_runner(folder: Path, monkeypatch: pytest.MonkeyPatch, failures: int = 0) -
 
 
 async def begun(count: int) -> list[psutil.Process]:
-    """The sleepers below this process, once there are so many; servers of tests do not count."""
+    """The sleepers below this process, once there are so many; test servers do not count."""
     async with asyncio.timeout(20):
         while len(found := _sleepers()) < count:
             await asyncio.sleep(0.02)
