@@ -14,8 +14,8 @@ from bench.worker import Worker
 from bench.world import POSTGRESQL, World
 
 PART = "queue"
-_JOBS = {1: 300, 8: 700}
-"""Jobs a round for so many runners, 700 for more; a table of 1,000 rows has 800 waiting."""
+_JOBS = {1: 200, 8: 500}
+"""Jobs a round for so many runners, 500 for more; a table of 1,000 rows has 800 waiting."""
 
 _MOST_WAITING = 100_000
 
@@ -41,7 +41,7 @@ class Cell:
 
     async def measure(self) -> None:
         """One round of each."""
-        jobs = _JOBS.get(self.runners, 700)
+        jobs = _JOBS.get(self.runners, 500)
         await self.world.rows.renew()
         before = self._server_seconds()
         done = await self.fleet.ask(do="drain", jobs=jobs)

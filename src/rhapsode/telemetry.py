@@ -51,8 +51,14 @@ _SECRETS = (
 )
 
 
+_MAY_HOLD_SECRET = re.compile(r"rh[krl]_|[:=\s]")
+"""Every pattern above needs one of these; most of what is logged is a bare word or a path."""
+
+
 def redacted(text: str) -> str:
     """The text with everything that looks like a secret masked."""
+    if not _MAY_HOLD_SECRET.search(text):
+        return text
     for pattern, replacement in _SECRETS:
         text = pattern.sub(replacement, text)
     return text

@@ -78,7 +78,8 @@ def observed(app: FastAPI, metrics: Metrics) -> ASGIApp:
 def _add_routes(app: FastAPI) -> None:
     errors.add_handlers(app)
     api = APIRouter(prefix="/api")
-    for part in (users, media, events, jobs, runners, options):
+    # Routes are tried one after the other, so those that are asked most come first.
+    for part in (runners, jobs, media, events, users, options):
         api.include_router(part.router)
     app.include_router(api)
     app.include_router(health.router)
