@@ -162,3 +162,19 @@ def problem(answer: httpx.Response) -> tuple[int, str]:
     assert body["title"]
     assert body["detail"]
     return answer.status_code, body["code"]
+
+
+async def job_in(state: str, ann: Person, runner: Runner) -> dict[str, Any]:
+    """A job that came to this state by its own way."""
+    job = await ann.job(runner)
+    if state == "canceled":
+        await ann.client.post(f"/api/jobs/{job['id']}/cancel")
+    elif state != "queued":
+        lease = await runner.claimed()
+        if state == "finished":
+            await lease.result()
+        elif state == "failed":
+            await lease.failure(permanent=True)
+    found = await ann.see(job)
+    assert found["state"] == state
+    return found
