@@ -181,6 +181,8 @@ def _route_everything_to(handler: logging.Handler, level: str) -> None:
         logger = logging.getLogger(name)
         logger.handlers = []
         logger.propagate = True
+        logger.disabled = False
+        logger.setLevel(logging.NOTSET)  # a server started before may have set its own
     for name, least in _NOISY.items():
         logging.getLogger(name).setLevel(max(least, root.level))
     logging.captureWarnings(True)
