@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, func, select
+from sqlalchemy import Row, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from rhapsode.database.tables import runner_tokens, runners
@@ -115,12 +115,6 @@ async def seen_since(connection: AsyncConnection, since: datetime) -> list[Runne
     """The runners heard of since then, by name."""
     query = select(runners).where(runners.c.seen_at >= since).order_by(runners.c.name)
     return [runner_from_row(row) for row in await connection.execute(query)]
-
-
-async def count_since(connection: AsyncConnection, since: datetime) -> int:
-    """How many runners were heard of since then."""
-    query = select(func.count()).where(runners.c.seen_at >= since)
-    return (await connection.execute(query)).scalar_one()
 
 
 async def forget_unseen(connection: AsyncConnection, since: datetime) -> int:

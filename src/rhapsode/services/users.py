@@ -98,15 +98,6 @@ async def all_users(context: Context) -> list[User]:
         return await table.page(connection)
 
 
-async def by_id(context: Context, user_id: UserId) -> User:
-    """One account; NotFound if there is none."""
-    async with context.database.read() as connection:
-        user = await table.get(connection, user_id)
-    if user is None:
-        raise NotFound("user_not_found", "There is no such account.")
-    return user
-
-
 async def by_email(context: Context, email: str) -> User:
     """One account by address; NotFound if there is none."""
     async with context.database.read() as connection:
