@@ -28,8 +28,13 @@ ALLOWED = {
     ("running", "expire"): "expired",
     ("running", "cancel"): "canceled",
     ("delivering", "delivered"): "finished",
+    ("delivering", "undelivered"): "failed",
     ("delivering", "expire"): "expired",
     ("delivering", "cancel"): "canceled",
+    ("finished", "redeliver"): "delivering",
+    ("failed", "redeliver"): "delivering",
+    ("canceled", "redeliver"): "delivering",
+    ("expired", "redeliver"): "delivering",
     ("failed", "retry"): "queued",
     ("canceled", "retry"): "queued",
     ("expired", "retry"): "queued",
@@ -62,10 +67,10 @@ def test_every_change_has_a_row() -> None:
     assert set(TRANSITIONS) == set(Change)
 
 
-def test_only_a_retry_leaves_a_terminal_state() -> None:
+def test_only_who_asks_again_leaves_a_terminal_state() -> None:
     leaving = {change for change, row in TRANSITIONS.items() if row.sources & TERMINAL}
 
-    assert leaving == {Change.RETRY}
+    assert leaving == {Change.RETRY, Change.REDELIVER}
 
 
 def test_every_state_is_reached_from_the_queue() -> None:

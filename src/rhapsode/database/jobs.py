@@ -18,9 +18,12 @@ from rhapsode.domain.jobs import (
     JobSpec,
     JobState,
     Layout,
+    Notify,
     Priority,
     Progress,
+    Retention,
     RunnerId,
+    Source,
 )
 from rhapsode.domain.media import MediaId
 from rhapsode.domain.runners import AssignedMedia, Lease
@@ -67,7 +70,20 @@ def job_from_row(row: Row[Any]) -> Job:
         language=row.language,
         error=None if row.error_code is None else JobError(row.error_code, row.error_message),
         warnings=tuple(row.warnings),
+        source=None
+        if row.source_url is None
+        else Source(url=row.source_url, keep=row.keep_media),
+        outputs=row.outputs or {},
+        notify=Notify(**(row.notify or {})),
+        retention=Retention(**(row.retention or {})),
+        transcribed_at=row.transcribed_at,
     )
+
+
+def _unless_plain(
+    value: Notify | Retention, plain: Notify | Retention
+) -> dict[str, Any] | None:
+    return None if value == plain else asdict(value)
 
 
 def _spec(document: Mapping[str, Any]) -> JobSpec:
@@ -98,6 +114,11 @@ async def insert(connection: AsyncConnection, job: Job) -> None:
             created_at=job.created_at,
             queued_at=job.queued_at,
             warnings=[],
+            source_url=job.source.url if job.source else None,
+            keep_media=job.source.keep if job.source else False,
+            outputs=dict(job.outputs) or None,
+            notify=_unless_plain(job.notify, Notify()),
+            retention=_unless_plain(job.retention, Retention()),
         )
     )
 

@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     Column,
     DateTime,
     Dialect,
@@ -20,6 +21,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     Uuid,
+    false,
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
@@ -174,6 +176,17 @@ jobs = Table(
     Column("error_code", String(64)),
     Column("error_message", Text),
     Column("warnings", Document, nullable=False),
+    # A recording that is fetched by URL, where it is not stored. It may carry secrets.
+    Column("source_url", Text),
+    Column("keep_media", Boolean, nullable=False, server_default=false()),
+    # Artifact name → URL to PUT it to; they may carry secrets.
+    Column("outputs", Document),
+    Column("notify", Document),
+    Column("retention", Document),
+    Column("transcribed_at", UtcDateTime),
+    # When retention ends; null: never, or done.
+    Column("media_expires_at", UtcDateTime),
+    Column("transcript_expires_at", UtcDateTime),
     # The queue: claims read it from its head, whatever else the table holds.
     Index(
         "ix_jobs_queue",
@@ -187,6 +200,18 @@ jobs = Table(
     ),
     Index("ix_jobs_runner", "runner_id", postgresql_where=_RUNNING, sqlite_where=_RUNNING),
     Index("ix_jobs_user_id_id", "user_id", "id"),
+    Index(
+        "ix_jobs_media_expires_at",
+        "media_expires_at",
+        postgresql_where=text("media_expires_at IS NOT NULL"),
+        sqlite_where=text("media_expires_at IS NOT NULL"),
+    ),
+    Index(
+        "ix_jobs_transcript_expires_at",
+        "transcript_expires_at",
+        postgresql_where=text("transcript_expires_at IS NOT NULL"),
+        sqlite_where=text("transcript_expires_at IS NOT NULL"),
+    ),
 )
 
 transcripts = Table(
@@ -207,4 +232,127 @@ idempotency_keys = Table(
     Column("fingerprint", String(64), nullable=False),
     Column("resource_id", Uuid, nullable=False),
     Column("created_at", UtcDateTime, nullable=False, index=True),
+)
+
+
+def _owner() -> Column[Any]:
+    return Column("user_id", Uuid, ForeignKey("users.id", ondelete="CASCADE"), nullable=False)
+
+
+webhook_endpoints = Table(
+    "webhook_endpoints",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    _owner(),
+    Column("url", Text, nullable=False),
+    Column("description", String(200), nullable=False),
+    Column("events", Document, nullable=False),
+    # A signature needs the key itself, so a hash would not do.
+    Column("secrets", Document, nullable=False),
+    Column("disabled_reason", String(200)),
+    Column("created_at", UtcDateTime, nullable=False),
+    Index("ix_webhook_endpoints_user_id_id", "user_id", "id"),
+)
+
+_PENDING = text("state = 'pending'")
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    _owner(),
+    Column("job_id", Uuid, ForeignKey("jobs.id", ondelete="CASCADE"), index=True),
+    Column("endpoint_id", Uuid, ForeignKey("webhook_endpoints.id", ondelete="CASCADE")),
+    Column("kind", String(16), nullable=False),
+    Column("subject", String(40), nullable=False),
+    # host:port, so that one slow receiver does not hold up the others.
+    Column("destination", String(255), nullable=False),
+    Column("url", Text),
+    Column("payload", Document),
+    Column("state", String(16), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    # While one is being sent, when another sender may take it for lost.
+    Column("next_at", UtcDateTime, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("settled_at", UtcDateTime),
+    Column("status", Integer),
+    Column("latency", Float),
+    Column("error", Text),
+    Column("response", Text),
+    Index("ix_deliveries_due", "next_at", postgresql_where=_PENDING, sqlite_where=_PENDING),
+    Index("ix_deliveries_endpoint_id_id", "endpoint_id", "id"),
+    Index("ix_deliveries_user_id_id", "user_id", "id"),
+)
+
+uploads = Table(
+    "uploads",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    _owner(),
+    Column("name", String(200), nullable=False),
+    Column("metadata", Document, nullable=False),
+    # Null while the client has not said how long it will be.
+    Column("size", BigInteger),
+    Column("received", BigInteger, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("media_id", Uuid, ForeignKey("media.id", ondelete="SET NULL"), index=True),
+    Column("error_code", String(64)),
+    Column("error_message", Text),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False, index=True),
+    Index("ix_uploads_user_id_id", "user_id", "id"),
+)
+
+upload_parts = Table(
+    "upload_parts",
+    metadata,
+    Column("upload_id", Uuid, ForeignKey("uploads.id", ondelete="CASCADE"), primary_key=True),
+    # Where in the recording it begins, in bytes.
+    Column("start", BigInteger, primary_key=True, autoincrement=False),
+    Column("size", BigInteger, nullable=False),
+)
+
+transcription_requests = Table(
+    "transcription_requests",
+    metadata,
+    # The integer by which seed 001's clients know the job; it never comes again.
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column(
+        "job_id",
+        Uuid,
+        ForeignKey("jobs.id", ondelete="CASCADE"),
+        nullable=False,
+        unique=True,
+    ),
+    _owner(),
+    Column("request", Text, nullable=False),
+    Column("notification_type", String(16), nullable=False),
+    Column("expiration_seconds", Integer, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    # When a client had read the job's end to the last byte.
+    Column("read_at", UtcDateTime),
+    Index("ix_transcription_requests_user_id_number", "user_id", "number"),
+    sqlite_autoincrement=True,
+)
+
+flags = Table(
+    "flags",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("value", Document, nullable=False),
+    Column("changed_at", UtcDateTime, nullable=False),
+)
+
+audit_events = Table(
+    "audit_events",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("at", UtcDateTime, nullable=False, index=True),
+    # No foreign key: the trail outlives the account. Null: the server itself.
+    Column("actor_id", Uuid),
+    Column("action", String(64), nullable=False),
+    Column("subject_kind", String(32), nullable=False),
+    Column("subject_id", String(64), nullable=False),
+    Column("detail", Document, nullable=False),
+    Index("ix_audit_events_action_id", "action", "id"),
 )

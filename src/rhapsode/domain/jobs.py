@@ -1,6 +1,7 @@
 """Jobs: what is asked for, the states it goes through, and which changes are allowed."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import IntEnum, StrEnum
 from typing import NewType
@@ -44,6 +45,8 @@ class Change(StrEnum):
     RESULT = "result"
     DELIVER = "deliver"
     DELIVERED = "delivered"
+    UNDELIVERED = "undelivered"
+    REDELIVER = "redeliver"
     EXPIRE = "expire"
     CANCEL = "cancel"
     RETRY = "retry"
@@ -72,6 +75,15 @@ TRANSITIONS: dict[Change, Transition] = {
     Change.RESULT: _row(_S.FINISHED, "result stored, nothing to deliver", _S.RUNNING),
     Change.DELIVER: _row(_S.DELIVERING, "result stored, deliveries wait", _S.RUNNING),
     Change.DELIVERED: _row(_S.FINISHED, "every delivery arrived", _S.DELIVERING),
+    Change.UNDELIVERED: _row(_S.FAILED, "a delivery was given up", _S.DELIVERING),
+    Change.REDELIVER: _row(
+        _S.DELIVERING,
+        "transcribed before, sent again",
+        _S.FINISHED,
+        _S.FAILED,
+        _S.EXPIRED,
+        _S.CANCELED,
+    ),
     Change.EXPIRE: _row(_S.EXPIRED, "a URL stopped working", _S.RUNNING, _S.DELIVERING),
     Change.CANCEL: _row(
         _S.CANCELED, "its owner calls it off", _S.QUEUED, _S.RUNNING, _S.DELIVERING
@@ -169,10 +181,44 @@ class JobError:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Where a recording comes from that is not stored here: it is fetched as the job starts.
+
+    `url` is http(s) or `s3://bucket/key` and may carry secrets: show it by `urls.shown` only.
+    With `keep`, the runner stores what it fetched as the job's media.
+    """
+
+    url: str
+    keep: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notify:
+    """Who is told of a job's end beside the user's webhooks: by e-mail, by a PUT to a URL."""
+
+    email: bool = False
+    put_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retention:
+    """How many days after its end a job's media and transcript are kept; 0: not at all.
+
+    None leaves it to the policy of the server.
+    """
+
+    media_days: float | None = None
+    transcript_days: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """A request to turn one Media into a Transcript.
 
     `attempt` counts leases and never repeats, so (id, attempt) names one run for ever.
+    `source` is set instead of `media_id` for a recording that is fetched by URL; `outputs`
+    maps an artifact's name (`domain.deliveries.ARTIFACTS`) to the URL that it is PUT to.
+    `transcribed_at` is when the transcript was stored; what remains then is to deliver it.
     """
 
     id: JobId
@@ -195,6 +241,11 @@ class Job:
     language: str | None = None
     error: JobError | None = None
     warnings: tuple[str, ...] = ()
+    source: Source | None = None
+    outputs: Mapping[str, str] = field(default_factory=dict)
+    notify: Notify = Notify()
+    retention: Retention = Retention()
+    transcribed_at: datetime | None = None
 
     def evolve(self, **changes: object) -> "Job":
         """A copy with these fields changed."""

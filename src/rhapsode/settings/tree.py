@@ -223,6 +223,106 @@ class Queue(Section):
         return self
 
 
+class Outbound(Section):
+    """Requests to addresses that users name: recordings by URL, deliveries, webhooks."""
+
+    allow_networks: list[Network] = Field(
+        default_factory=list,
+        description="Private networks that may be reached, as in `10.0.0.0/8`; without one, "
+        "only public addresses.",
+    )
+    fetch_by: Literal["runner", "server"] = Field(
+        "runner",
+        description="Who fetches recordings by URL: the runner itself, or the server for "
+        "runners without a way out.",
+    )
+    max_redirects: int = Field(5, ge=0, le=20, description="Redirects to follow at most.")
+    connect_seconds: Seconds = Field(10.0, description="Longest wait for a connection.")
+    read_seconds: Seconds = Field(60.0, description="Longest wait for the next bytes.")
+    fetch_seconds: Seconds = Field(
+        6 * 3600.0, description="Longest time that a recording by URL may take to arrive."
+    )
+
+
+class S3Input(Section):
+    """The S3 store behind `s3://BUCKET/KEY` as a recording's address; off without a key."""
+
+    endpoint: HttpUrl | None = Field(
+        None, description="The S3 server's URL, where it is not Amazon's."
+    )
+    region: str = Field("us-east-1", description="The S3 region.")
+    access_key_id: str | None = Field(None, description="The access key's id.")
+    secret_access_key: SecretStr | None = Field(None, description="The access key's secret.")
+    path_style: bool = Field(
+        True, description="Whether the bucket is named in the path instead of the host name."
+    )
+    buckets: list[str] = Field(
+        default_factory=list, description="Buckets that users may read; none without one."
+    )
+
+    @model_validator(mode="after")
+    def _key_is_whole(self) -> "S3Input":
+        if (self.access_key_id is None) != (self.secret_access_key is None):
+            raise ValueError("access_key_id and secret_access_key need each other")
+        return self
+
+
+class Deliveries(Section):
+    """How artifacts, webhooks and e-mails are sent, and sent again."""
+
+    attempts: int = Field(
+        12, ge=1, le=100, description="How often a delivery is tried before it is given up."
+    )
+    first_seconds: Seconds = Field(
+        5.0, description="The wait before the second try; it doubles from there."
+    )
+    most_seconds: Seconds = Field(3600.0, description="The longest wait between tries.")
+    timeout_seconds: Seconds = Field(
+        30.0, description="How long a receiver may take to answer."
+    )
+    at_once: int = Field(
+        16, ge=1, le=256, description="How many a server process sends at the same time."
+    )
+
+
+class Email(Section):
+    """The SMTP server by which e-mails leave; off without a host."""
+
+    host: str | None = Field(None, description="The SMTP server's host name.")
+    port: int = Field(587, ge=1, le=65535, description="The SMTP server's port.")
+    security: Literal["starttls", "tls", "none"] = Field(
+        "starttls", description="How the connection is encrypted."
+    )
+    username: str | None = Field(None, description="The user name, where the server wants one.")
+    password: SecretStr | None = Field(None, description="The password to the user name.")
+    sender: Annotated[str, AfterValidator(_email)] | None = Field(
+        None, description="The address that e-mails come from."
+    )
+
+    @model_validator(mode="after")
+    def _sender_is_known(self) -> "Email":
+        if self.host is not None and self.sender is None:
+            raise ValueError("a host needs a sender")
+        return self
+
+
+Days = Annotated[float, Field(ge=0, le=36500)]
+
+
+class Retention(Section):
+    """How long things are kept, counted from the end of a job, where the job says nothing."""
+
+    media_days: Days | None = Field(
+        None, description="Days until a recording is deleted; 0 at once, without one never."
+    )
+    transcript_days: Days | None = Field(
+        None, description="Days until a transcript is deleted; without one never."
+    )
+    unused_media_days: Days | None = Field(
+        None, description="Days until a recording without any job is deleted; else never."
+    )
+
+
 class EmbeddedRunner(Section):
     """The runner that `rhapsode serve` starts beside the server."""
 
@@ -283,6 +383,11 @@ class Settings(Section):
     storage: Storage = Field(default_factory=Storage)
     admin: Admin = Field(default_factory=Admin)
     queue: Queue = Field(default_factory=Queue)
+    outbound: Outbound = Field(default_factory=Outbound)
+    s3_input: S3Input = Field(default_factory=S3Input)
+    deliveries: Deliveries = Field(default_factory=Deliveries)
+    email: Email = Field(default_factory=Email)
+    retention: Retention = Field(default_factory=Retention)
     runner: EmbeddedRunner = Field(default_factory=EmbeddedRunner)
     models: Models = Field(default_factory=Models)
     logging: Logging = Field(default_factory=Logging)

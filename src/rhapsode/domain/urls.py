@@ -1,0 +1,50 @@
+"""URLs that users give: which are acceptable, and how they may be shown."""
+
+from urllib.parse import SplitResult, urlsplit
+
+from rhapsode.domain.errors import Invalid
+
+MAX_URL_CHARACTERS = 8192
+
+
+def shown(url: str) -> str:
+    """The URL as it may appear in an answer, a log or a page: `scheme://host:port/path`.
+
+    Credentials, query and fragment are left out; presigned URLs carry their secret there.
+    """
+    try:
+        parts = urlsplit(url)
+        host = _host(parts)
+    except ValueError:
+        return "(unreadable URL)"
+    return f"{parts.scheme}://{host}{parts.path}"[:500]
+
+
+def _host(parts: SplitResult) -> str:
+    name = parts.hostname or ""
+    name = f"[{name}]" if ":" in name else name
+    return name if parts.port is None else f"{name}:{parts.port}"
+
+
+def destination(url: str) -> str:
+    """The `host:port` that a URL leads to, by which deliveries share a receiver fairly."""
+    parts = urlsplit(url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    return f"{parts.hostname or ''}:{port}"[:255]
+
+
+def checked_web_url(url: str, where: str) -> str:
+    """The URL if it is http(s) with a host; Invalid (`url_invalid`), naming `where`, if not."""
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme.lower() in {"http", "https"} and bool(parts.hostname)
+        _ = parts.port
+    except ValueError:
+        usable = False
+    if not usable or len(url) > MAX_URL_CHARACTERS or any(c.isspace() for c in url):
+        raise Invalid(
+            "url_invalid",
+            f"{where} is no usable URL.",
+            hint="It starts with http:// or https://, names a host and has no spaces.",
+        )
+    return url

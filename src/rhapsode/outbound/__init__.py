@@ -1,0 +1,1 @@
+"""Requests to the addresses that users name: guarded, bounded, and without their secrets."""
