@@ -1,5 +1,6 @@
 """Servers that many tests share. What a single test needs, it makes by a factory."""
 
+import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -9,6 +10,9 @@ from rhapsode.storage.objects import StoreConfig
 from tests.support.postgres import Postgres, postgres
 from tests.support.s3 import S3, s3
 from tests.support.server import App, running_app, settings_for
+
+# A shell starts what it runs in the background deaf to Ctrl-C, and programs inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
