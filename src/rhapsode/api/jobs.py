@@ -29,6 +29,7 @@ from rhapsode.domain.jobs import (
 from rhapsode.domain.media import MediaId
 from rhapsode.services import jobs
 from rhapsode.services.idempotency import once
+from rhapsode.services.jobs import JobOrder
 
 router = APIRouter(prefix="/jobs", tags=["jobs"], responses=problems(401, 403, 503))
 
@@ -128,9 +129,8 @@ async def create(
 ) -> JobBody:
     """Queue a job for an uploaded recording."""
     wanted = once(user.id, idempotency_key, "POST jobs", asked.model_dump_json())
-    job = await jobs.create(
-        context, user, MediaId(asked.input.media_id), asked.spec.to_domain(), request=wanted
-    )
+    order = JobOrder(spec=asked.spec.to_domain(), media_id=MediaId(asked.input.media_id))
+    job = await jobs.create(context, user, order, request=wanted)
     return job_body(job)
 
 

@@ -1,6 +1,6 @@
 """URLs that users give: which are acceptable, and how they may be shown."""
 
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from rhapsode.domain.errors import Invalid
 
@@ -24,6 +24,13 @@ def _host(parts: SplitResult) -> str:
     name = parts.hostname or ""
     name = f"[{name}]" if ":" in name else name
     return name if parts.port is None else f"{name}:{parts.port}"
+
+
+def name_in(url: str) -> str:
+    """What the path of a URL ends with, as a name: `talk.mp3`; the host where it has none."""
+    parts = urlsplit(url)
+    last = parts.path.rstrip("/").rpartition("/")[2]
+    return unquote(last, errors="replace") or parts.hostname or ""
 
 
 def destination(url: str) -> str:

@@ -1,6 +1,8 @@
 """Jobs: asked for, looked at, canceled, retried, deleted."""
 
 import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from uuid import UUID
 
 from rhapsode.database import jobs as table
@@ -9,7 +11,7 @@ from rhapsode.database import transcripts as transcripts_table
 from rhapsode.database.engine import Transaction
 from rhapsode.database.jobs import JobFilter
 from rhapsode.database.signals import Signal, Topic
-from rhapsode.domain.errors import Conflict, NotFound
+from rhapsode.domain.errors import Conflict, Invalid, NotFound
 from rhapsode.domain.jobs import (
     TERMINAL,
     Change,
@@ -17,12 +19,16 @@ from rhapsode.domain.jobs import (
     JobId,
     JobSpec,
     JobState,
+    Notify,
+    Retention,
+    Source,
     ensure_allowed,
 )
-from rhapsode.domain.media import Media, MediaId
+from rhapsode.domain.media import MediaId, clean_name
 from rhapsode.domain.transcripts import Transcript
-from rhapsode.domain.users import User, UserId
-from rhapsode.services import idempotency, offers
+from rhapsode.domain.urls import name_in
+from rhapsode.domain.users import User
+from rhapsode.services import idempotency, offers, sources
 from rhapsode.services import media as media_service
 from rhapsode.services.context import Context, new_id, now
 from rhapsode.services.idempotency import Once
@@ -48,19 +54,43 @@ def not_found() -> NotFound:
     return NotFound("job_not_found", "There is no such job.")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobOrder:
+    """What is asked for: a recording, by `media_id` or `source`, and what comes of it.
+
+    Without a `name`, the job takes the recording's own, or what the URL's path ends with.
+    """
+
+    spec: JobSpec = field(default_factory=JobSpec)
+    media_id: MediaId | None = None
+    source: Source | None = None
+    name: str | None = None
+    outputs: Mapping[str, str] = field(default_factory=dict)
+    notify: Notify = field(default_factory=Notify)
+    retention: Retention = field(default_factory=Retention)
+
+
+Alongside = Callable[[Transaction, Job], Awaitable[None]]
+"""What shall be written in the transaction that makes a job, or not at all."""
+
+
 async def create(
     context: Context,
     user: User,
-    media_id: MediaId,
-    spec: JobSpec,
+    order: JobOrder,
     *,
     request: Once | None = None,
+    alongside: Alongside | None = None,
 ) -> Job:
-    """Queue a job for one of the user's media; Invalid where nothing could do it."""
+    """Queue a job for one of the user's media or for a URL.
+
+    Invalid where nothing could do it, or where a URL can be seen to be of no use.
+    """
 
     async def make() -> Job:
-        await offers.ensure_possible(context, spec)
-        return await _create(context, user, media_id, spec, request)
+        await offers.ensure_possible(context, order.spec)
+        await sources.ensure_usable(context, order.spec, order.source, order.outputs)
+        return await _create(context, user, order, request, alongside)
 
     async def recall(job_id: UUID) -> Job:
         return await get(context, user, JobId(job_id))
@@ -69,35 +99,59 @@ async def create(
 
 
 async def _create(
-    context: Context, user: User, media_id: MediaId, spec: JobSpec, request: Once | None
+    context: Context,
+    user: User,
+    order: JobOrder,
+    request: Once | None,
+    alongside: Alongside | None,
 ) -> Job:
     async with context.database.write() as transaction:
-        media = await media_table.lock(transaction.connection, media_id)
-        if media is None or media.user_id != user.id:
-            raise media_service.not_found()
-        job = _new_job(context, user.id, media, spec)
+        job = await _new_job(context, transaction, user, order)
         await table.insert(transaction.connection, job)
         await idempotency.record(transaction, request, job.id)
+        if alongside is not None:
+            await alongside(transaction, job)
         transaction.signal(queued(job), changed(job))
     context.recorder.changed("create", job)
     return job
 
 
-def _new_job(context: Context, user_id: UserId, media: Media, spec: JobSpec) -> Job:
+async def _new_job(
+    context: Context, transaction: Transaction, user: User, order: JobOrder
+) -> Job:
     moment = now()
+    name, duration = await _name_and_duration(transaction, user, order)
     return Job(
         id=JobId(new_id()),
-        user_id=user_id,
-        media_id=media.id,
-        name=media.name,
-        spec=spec,
+        user_id=user.id,
+        media_id=order.media_id,
+        name=name,
+        spec=order.spec,
         state=JobState.QUEUED,
         attempt=1,
         max_attempts=context.rules.max_attempts,
         created_at=moment,
         queued_at=moment,
-        duration=media.duration,
+        duration=duration,
+        source=order.source,
+        outputs=order.outputs,
+        notify=order.notify,
+        retention=order.retention,
     )
+
+
+async def _name_and_duration(
+    transaction: Transaction, user: User, order: JobOrder
+) -> tuple[str, float | None]:
+    """Of the recording, which from now to the commit stays; NotFound if it is not theirs."""
+    if order.media_id is not None:
+        media = await media_table.lock(transaction.connection, order.media_id)
+        if media is None or media.user_id != user.id:
+            raise media_service.not_found()
+        return (clean_name(order.name) if order.name else media.name), media.duration
+    if order.source is None:
+        raise Invalid("no_recording", "The job names neither a stored recording nor a URL.")
+    return clean_name(order.name or name_in(order.source.url)), None
 
 
 async def get(context: Context, user: User, job_id: JobId) -> Job:
