@@ -8,9 +8,9 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
+from rhapsode.api.envelopes import Fault, Problem, envelope_of
 from rhapsode.domain.errors import DomainError, Kind
 
 MEDIA_TYPE = "application/problem+json"
@@ -32,26 +32,6 @@ _STATUS_BY_CODE = {
 }
 
 log = structlog.get_logger(__name__)
-
-
-class Fault(BaseModel):
-    """One thing that is wrong with a request: where, and what."""
-
-    where: str = Field(examples=["body.spec.layout"])
-    message: str
-
-
-class Problem(BaseModel):
-    """What went wrong, for people (`detail`, `hint`) and for programs (`code`)."""
-
-    type: str = "about:blank"
-    title: str
-    status: int
-    detail: str
-    code: str
-    hint: str | None = None
-    errors: list[Fault] | None = None
-    request_id: str | None = None
 
 
 def status_of(error: DomainError) -> int:
@@ -144,9 +124,10 @@ def _answer(
         request_id=request.scope.get("rhapsode.request_id"),
     )
     extra = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
-    return JSONResponse(
-        problem.model_dump(exclude_none=True),
-        status_code=status,
-        media_type=MEDIA_TYPE,
-        headers={**extra, **(headers or {})},
-    )
+    extra |= headers or {}
+    envelope = envelope_of(request.url.path)
+    if envelope is not None:
+        status, document = envelope(problem)
+        return JSONResponse(document, status_code=status, headers=extra)
+    document = problem.model_dump(exclude_none=True)
+    return JSONResponse(document, status_code=status, media_type=MEDIA_TYPE, headers=extra)
