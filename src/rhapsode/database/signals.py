@@ -13,6 +13,7 @@ from enum import StrEnum
 class Topic(StrEnum):
     """What a signal is about."""
 
+    DELIVERY_DUE = "delivery_due"
     JOB_CHANGED = "job_changed"
     JOB_DELETED = "job_deleted"
     JOB_QUEUED = "job_queued"
@@ -21,7 +22,10 @@ class Topic(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """`requirement` is set where a job became free to claim; ids are UUIDs as text."""
+    """`requirement` is set where a job became free to claim; ids are UUIDs as text.
+
+    `job_id` is empty for a delivery that belongs to no job.
+    """
 
     topic: Topic
     job_id: str

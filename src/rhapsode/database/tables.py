@@ -59,7 +59,8 @@ class UtcDateTime(TypeDecorator[datetime]):
         return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
 
 
-Document = JSON().with_variant(JSONB(), "postgresql")
+# No document is SQL's null, not the document `null`: queries ask for it.
+Document = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
 
 users = Table(
     "users",
@@ -273,6 +274,8 @@ deliveries = Table(
     Column("attempts", Integer, nullable=False),
     # While one is being sent, when another sender may take it for lost.
     Column("next_at", UtcDateTime, nullable=False),
+    # Whose it is while it is being sent: only that sender may say what came of it.
+    Column("claimed_by", Uuid),
     Column("created_at", UtcDateTime, nullable=False),
     Column("settled_at", UtcDateTime),
     Column("status", Integer),
@@ -280,6 +283,12 @@ deliveries = Table(
     Column("error", Text),
     Column("response", Text),
     Index("ix_deliveries_due", "next_at", postgresql_where=_PENDING, sqlite_where=_PENDING),
+    Index(
+        "ix_deliveries_dead",
+        "id",
+        postgresql_where=text("state = 'dead'"),
+        sqlite_where=text("state = 'dead'"),
+    ),
     Index("ix_deliveries_endpoint_id_id", "endpoint_id", "id"),
     Index("ix_deliveries_user_id_id", "user_id", "id"),
 )

@@ -1,6 +1,6 @@
 """Deliveries: artifacts and events on their way out, and the rhythm of trying again."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -8,7 +8,8 @@ from typing import Any, NewType
 from uuid import UUID
 
 from rhapsode.domain.formats import Format
-from rhapsode.domain.jobs import JobId, JobState
+from rhapsode.domain.jobs import Change, JobError, JobId, JobState
+from rhapsode.domain.urls import shown
 from rhapsode.domain.users import UserId
 
 DeliveryId = NewType("DeliveryId", UUID)
@@ -141,3 +142,45 @@ class Backoff:
         """Doubles each time up to `most`; `chance` (0 to 1) draws from its upper half."""
         bound = min(self.most, self.first * 2.0 ** min(attempts_made - 1, 30))
         return bound * (0.5 + chance / 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What a job comes to that has nothing left to send, and why if not well."""
+
+    change: Change
+    error: JobError | None = None
+
+
+def latest(found: Iterable[Delivery]) -> dict[str, Delivery]:
+    """The newest delivery of each artifact; one with a fresh URL takes its place.
+
+    Ids are in the order of time, so the greatest is the newest.
+    """
+    artifacts = (item for item in found if item.kind is DeliveryKind.ARTIFACT)
+    return {item.subject: item for item in sorted(artifacts, key=lambda item: item.id)}
+
+
+def ending(current: Iterable[Delivery]) -> Ending:
+    """What the settled deliveries of a job's artifacts come to; what expired weighs most."""
+    by_state: dict[DeliveryState, list[Delivery]] = {}
+    for item in current:
+        by_state.setdefault(item.state, []).append(item)
+    if expired := by_state.get(DeliveryState.EXPIRED):
+        return Ending(Change.EXPIRE, JobError("output_expired", _reason(expired, _FRESH)))
+    if dead := by_state.get(DeliveryState.DEAD):
+        return Ending(Change.UNDELIVERED, JobError("delivery_failed", _reason(dead, _AGAIN)))
+    return Ending(Change.DELIVERED)
+
+
+_FRESH = "The transcript is kept: give fresh URLs, and it is sent without transcribing again."
+_AGAIN = "The transcript is kept: mend the receiver and redeliver, or give other URLs."
+
+
+def _reason(failed: list[Delivery], advice: str) -> str:
+    told = [
+        f"{item.subject} could not be put to {shown(item.url or '')}: "
+        f"{(item.error or 'no reason is known').rstrip('.')}."
+        for item in failed
+    ]
+    return " ".join([*told, advice])

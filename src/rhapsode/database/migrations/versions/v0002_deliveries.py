@@ -118,6 +118,7 @@ def _deliveries() -> None:
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("next_at", TIME, nullable=False),
+        sa.Column("claimed_by", sa.Uuid(), nullable=True),
         sa.Column("created_at", TIME, nullable=False),
         sa.Column("settled_at", TIME, nullable=True),
         sa.Column("status", sa.Integer(), nullable=True),
@@ -145,6 +146,14 @@ def _deliveries() -> None:
         unique=False,
         postgresql_where=sa.text("state = 'pending'"),
         sqlite_where=sa.text("state = 'pending'"),
+    )
+    op.create_index(
+        "ix_deliveries_dead",
+        "deliveries",
+        ["id"],
+        unique=False,
+        postgresql_where=sa.text("state = 'dead'"),
+        sqlite_where=sa.text("state = 'dead'"),
     )
     op.create_index(
         "ix_deliveries_endpoint_id_id", "deliveries", ["endpoint_id", "id"], unique=False

@@ -1,0 +1,131 @@
+"""The outbox: what a job has to send is written down with what happened to the job.
+
+These take part in the caller's transaction, so that nothing is sent that did not happen and
+nothing that happened stays untold, wherever a server is killed.
+"""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from rhapsode.database import deliveries as table
+from rhapsode.database.deliveries import Subscriber
+from rhapsode.database.engine import Transaction
+from rhapsode.database.signals import Signal, Topic
+from rhapsode.domain.deliveries import (
+    EVENT_OF_STATE,
+    META,
+    Delivery,
+    DeliveryId,
+    DeliveryKind,
+    DeliveryState,
+    Event,
+)
+from rhapsode.domain.jobs import Job, JobState
+from rhapsode.domain.urls import destination
+from rhapsode.services.context import new_id, now
+
+MAIL = "mail"
+"""The destination of all e-mails: they leave by one server."""
+
+
+def due(delivery: Delivery) -> Signal:
+    """Tells senders that there is something to send."""
+    return Signal(Topic.DELIVERY_DUE, str(delivery.job_id or ""), str(delivery.user_id))
+
+
+async def post(transaction: Transaction, *made: Delivery) -> None:
+    """Put these into the outbox; they are sent once the transaction has been committed."""
+    await table.insert(transaction.connection, made)
+    if any(item.state is DeliveryState.PENDING for item in made):
+        transaction.signal(due(made[0]))
+
+
+async def transcribed(transaction: Transaction, job: Job) -> None:
+    """A transcript was stored: its artifacts are due, or the job has ended therewith."""
+    if job.state is JobState.DELIVERING:
+        await post(transaction, *artifacts(job, job.outputs))
+    else:
+        await ended(transaction, job)
+
+
+def artifacts(job: Job, outputs: Mapping[str, str]) -> list[Delivery]:
+    """The deliveries of artifacts to URLs; the record of the job waits for the others."""
+    waits = DeliveryState.HELD if set(outputs) - {META} else DeliveryState.PENDING
+    return [
+        new_delivery(
+            job,
+            DeliveryKind.ARTIFACT,
+            name,
+            destination(url),
+            url=url,
+            state=waits if name == META else DeliveryState.PENDING,
+        )
+        for name, url in outputs.items()
+    ]
+
+
+async def ended(transaction: Transaction, *jobs: Job) -> None:
+    """These jobs reached a terminal state: whoever wants to know of it is told."""
+    if not jobs:
+        return
+    users = {job.user_id for job in jobs}
+    subscribed = await table.subscribers(transaction.connection, users)
+    for job in jobs:
+        await post(transaction, *_news(job, subscribed))
+
+
+def _news(job: Job, subscribed: Collection[Subscriber]) -> list[Delivery]:
+    event = EVENT_OF_STATE[job.state]
+    made = [
+        new_delivery(
+            job,
+            DeliveryKind.WEBHOOK,
+            event,
+            destination(endpoint.url),
+            endpoint_id=endpoint.id,
+            payload=event_payload(job, event),
+        )
+        for endpoint in subscribed
+        if endpoint.user_id == job.user_id and event in endpoint.events
+    ]
+    if job.notify.email:
+        made.append(new_delivery(job, DeliveryKind.EMAIL, event, MAIL))
+    if url := job.notify.put_url:
+        kind = DeliveryKind.NOTIFICATION
+        made.append(new_delivery(job, kind, event, destination(url), url=url))
+    return made
+
+
+def event_payload(job: Job, event: Event) -> dict[str, Any]:
+    """What a webhook tells: what happened to which job; the rest is to be asked for."""
+    data: dict[str, Any] = {"job_id": str(job.id), "state": str(job.state)}
+    if job.error is not None:
+        data["error_code"] = job.error.code
+    moment = job.finished_at or now()
+    return {"type": str(event), "timestamp": moment.isoformat(), "data": data}
+
+
+def new_delivery(
+    job: Job, kind: DeliveryKind, subject: str, where: str, **more: Any
+) -> Delivery:
+    """A delivery of a job that is due at once, unless told otherwise."""
+    moment = now()
+    given: dict[str, Any] = {"state": DeliveryState.PENDING, **more}
+    return Delivery(
+        id=DeliveryId(new_id()),
+        user_id=job.user_id,
+        job_id=job.id,
+        kind=kind,
+        subject=str(subject),
+        destination=where,
+        next_at=moment,
+        created_at=moment,
+        **given,
+    )
+
+
+async def canceled(transaction: Transaction, job: Job) -> None:
+    """A job was called off: what it had not sent yet stays here, and its end is told."""
+    reason = "The job was called off before this was sent."
+    await table.cancel_artifacts(transaction.connection, job.id, now(), reason)
+    await ended(transaction, job)
