@@ -307,6 +307,11 @@ uploads = Table(
     Column("media_id", Uuid, ForeignKey("media.id", ondelete="SET NULL"), index=True),
     Column("error_code", String(64)),
     Column("error_message", Text),
+    Column("error_hint", Text),
+    # Whose bytes count: the request that appends, or the process that assembles.
+    Column("holder", Uuid),
+    # When an assembly counts as lost, so that another process takes it up.
+    Column("held_until", UtcDateTime),
     Column("created_at", UtcDateTime, nullable=False),
     Column("expires_at", UtcDateTime, nullable=False, index=True),
     Index("ix_uploads_user_id_id", "user_id", "id"),
@@ -319,6 +324,9 @@ upload_parts = Table(
     # Where in the recording it begins, in bytes.
     Column("start", BigInteger, primary_key=True, autoincrement=False),
     Column("size", BigInteger, nullable=False),
+    # Its object's name: two requests may store different bytes for the same place.
+    Column("object_id", Uuid, nullable=False),
+    Column("digest", String(64), nullable=False),
 )
 
 transcription_requests = Table(

@@ -88,6 +88,9 @@ def _uploads() -> None:
         sa.Column("media_id", sa.Uuid(), nullable=True),
         sa.Column("error_code", sa.String(length=64), nullable=True),
         sa.Column("error_message", sa.Text(), nullable=True),
+        sa.Column("error_hint", sa.Text(), nullable=True),
+        sa.Column("holder", sa.Uuid(), nullable=True),
+        sa.Column("held_until", TIME, nullable=True),
         sa.Column("created_at", TIME, nullable=False),
         sa.Column("expires_at", TIME, nullable=False),
         sa.ForeignKeyConstraint(
@@ -203,6 +206,8 @@ def _upload_parts() -> None:
         sa.Column("upload_id", sa.Uuid(), nullable=False),
         sa.Column("start", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("size", sa.BigInteger(), nullable=False),
+        sa.Column("object_id", sa.Uuid(), nullable=False),
+        sa.Column("digest", sa.String(length=64), nullable=False),
         sa.ForeignKeyConstraint(
             ["upload_id"],
             ["uploads.id"],
