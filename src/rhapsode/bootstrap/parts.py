@@ -17,6 +17,7 @@ from rhapsode.database.migrate import is_downgrade
 from rhapsode.database.migrate import migrate as migrate_database
 from rhapsode.database.relay import Relay
 from rhapsode.domain.errors import Unavailable
+from rhapsode.outbound.smtp import SmtpConfig
 from rhapsode.services import sweeping, users
 from rhapsode.services.context import Context, Rules
 from rhapsode.services.probing import Prober
@@ -52,6 +53,7 @@ async def open_services(
             claims=ClaimQueue(database.signals),
             recorder=Recorder(metrics or create_metrics()),
             rules=_rules(settings),
+            smtp=_smtp(settings),
         )
 
 
@@ -91,6 +93,22 @@ def _rules(settings: Settings) -> Rules:
         max_attempts=queue.max_attempts,
         max_upload_bytes=settings.server.max_upload_bytes,
         presign_downloads=settings.storage.presign_downloads,
+        public_url=settings.server.public_url,
+    )
+
+
+def _smtp(settings: Settings) -> SmtpConfig | None:
+    wanted = settings.email
+    if wanted.host is None or wanted.sender is None:
+        return None
+    return SmtpConfig(
+        host=wanted.host,
+        port=wanted.port,
+        sender=wanted.sender,
+        security=wanted.security,
+        username=wanted.username,
+        password=wanted.password.get_secret_value() if wanted.password else None,
+        timeout_seconds=settings.deliveries.timeout_seconds,
     )
 
 

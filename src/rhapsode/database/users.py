@@ -35,6 +35,12 @@ async def page(connection: AsyncConnection) -> list[User]:
     return [user_from_row(row) for row in await connection.execute(query)]
 
 
+async def get(connection: AsyncConnection, user_id: UserId) -> User | None:
+    """One user by id."""
+    row = (await connection.execute(select(users).where(users.c.id == user_id))).one_or_none()
+    return None if row is None else user_from_row(row)
+
+
 async def by_email(connection: AsyncConnection, email: str) -> User | None:
     """One user by address, which must already be cleaned."""
     query = select(users).where(users.c.email == email)

@@ -10,6 +10,7 @@ from uuid_utils.compat import uuid7
 
 from rhapsode.database.engine import Database
 from rhapsode.domain.media import MediaProbe
+from rhapsode.outbound.smtp import SmtpConfig
 from rhapsode.services.known import KnownRunners
 from rhapsode.services.recorder import Recorder
 from rhapsode.services.waiting import ClaimQueue
@@ -30,6 +31,7 @@ class Rules:
     max_attempts: int = 3
     max_upload_bytes: int = 64 * 1024**3
     presign_downloads: bool = False
+    public_url: str | None = None
 
 
 Probe = Callable[[str], Awaitable[MediaProbe]]
@@ -40,7 +42,8 @@ Probe = Callable[[str], Awaitable[MediaProbe]]
 class Context:
     """The application's parts, as the services need them.
 
-    Once `closing` is set, whoever waits for something to happen stops waiting.
+    Once `closing` is set, whoever waits for something to happen stops waiting. Without
+    `smtp`, no e-mails are sent.
     """
 
     database: Database
@@ -50,6 +53,7 @@ class Context:
     recorder: Recorder
     rules: Rules = Rules()
     known_runners: KnownRunners = field(default_factory=KnownRunners)
+    smtp: SmtpConfig | None = None
     closing: asyncio.Event = field(default_factory=asyncio.Event)
 
     def lease_end(self) -> datetime:
