@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from rhapsode.database.tables import users, webhook_endpoints
 from rhapsode.domain.deliveries import Endpoint, EndpointId, Event, SigningKey
 from rhapsode.domain.users import UserId
+from rhapsode.domain.webhooks import is_subscribed
 
 
 def endpoint_from_row(row: Row[Any]) -> Endpoint:
@@ -116,6 +117,14 @@ async def all_of(connection: AsyncConnection, user_id: UserId) -> list[Endpoint]
         .order_by(webhook_endpoints.c.id.desc())
     )
     return [endpoint_from_row(row) for row in await connection.execute(query)]
+
+
+async def subscribed(
+    connection: AsyncConnection, user_id: UserId, event: Event
+) -> list[Endpoint]:
+    """The user's endpoints that are to be told of an event."""
+    found = await all_of(connection, user_id)
+    return [endpoint for endpoint in found if is_subscribed(endpoint, event)]
 
 
 async def disable(connection: AsyncConnection, endpoint_id: EndpointId, reason: str) -> bool:

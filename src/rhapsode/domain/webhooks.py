@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from rhapsode.domain.deliveries import Event, SigningKey
+from rhapsode.domain.deliveries import Endpoint, Event, SigningKey
 from rhapsode.domain.jobs import Job
 
 KEY_PREFIX = "whsec_"
@@ -101,3 +101,8 @@ def job_message(event: Event, job: Job) -> dict[str, Any]:
 def message(event: Event, moment: datetime, data: Mapping[str, Any]) -> dict[str, Any]:
     """The document of an event: type, when it happened, and about what."""
     return {"type": str(event), "timestamp": moment.isoformat(), "data": dict(data)}
+
+
+def is_subscribed(endpoint: Endpoint, event: Event) -> bool:
+    """Whether this is to be told to the endpoint."""
+    return endpoint.disabled_reason is None and event in endpoint.events
