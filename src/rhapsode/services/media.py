@@ -7,7 +7,7 @@ receiving → (object stored) → ready → deleting → (object gone) → row g
 import asyncio
 import contextlib
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
@@ -16,13 +16,14 @@ import structlog
 
 from rhapsode.database import jobs as jobs_table
 from rhapsode.database import media as table
+from rhapsode.database.engine import Transaction
 from rhapsode.domain.errors import Conflict, DomainError, Invalid, Limited, NotFound
 from rhapsode.domain.media import Media, MediaId, MediaProbe, MediaState, clean_name, media_key
-from rhapsode.domain.users import User
+from rhapsode.domain.users import User, UserId
 from rhapsode.services import idempotency
 from rhapsode.services.context import Context, Rules, new_id, now
 from rhapsode.services.idempotency import Once
-from rhapsode.storage.objects import Stored
+from rhapsode.storage.objects import ObjectStore, Stored
 
 log = structlog.get_logger(__name__)
 
@@ -50,7 +51,13 @@ async def receive(
     arriving = _Arriving(_limited(incoming.chunks, context.rules))
 
     async def create() -> Media:
-        return await _receive(context, user, clean_name(incoming.name), arriving, request)
+        return await make(
+            context,
+            user.id,
+            clean_name(incoming.name),
+            lambda key: arriving.store(context.store, key),
+            lambda transaction, made: idempotency.record(transaction, request, made),
+        )
 
     async def recall(media_id: UUID) -> Media:
         found = await get(context, user, MediaId(media_id))
@@ -71,6 +78,11 @@ class _Arriving:
         self.chunks = chunks
         self.stored: Stored | None = None
 
+    async def store(self, store: ObjectStore, key: str) -> Stored:
+        """Put them under this key."""
+        self.stored = await store.put(key, self.chunks)
+        return self.stored
+
     async def digest(self) -> str:
         """The SHA-256 of all bytes, those included that were stored meanwhile."""
         if self.stored is not None:
@@ -84,23 +96,32 @@ class _Arriving:
 def _ensure_welcome(context: Context, size: int | None) -> None:
     limit = context.rules.max_upload_bytes
     if size is not None and size > limit:
-        raise _too_large(limit)
+        raise too_large(limit)
     context.store.ensure_room(size or 0)
 
 
-def _too_large(limit: int) -> Limited:
+def too_large(limit: int) -> Limited:
+    """The recording is larger than this server accepts."""
     return Limited(
         "media_too_large",
         f"The recording is larger than the {limit} bytes that this server accepts.",
     )
 
 
-async def _receive(
-    context: Context, user: User, name: str, arriving: _Arriving, request: Once | None
+Fill = Callable[[str], Awaitable[Stored]]
+"""Puts a recording's bytes into the object store, under this key."""
+
+Settled = Callable[[Transaction, MediaId], Awaitable[None]]
+"""What else belongs into the transaction by which a media becomes ready."""
+
+
+async def make(
+    context: Context, owner: UserId, name: str, fill: Fill, settled: Settled
 ) -> Media:
+    """A media of bytes that come from somewhere; what cannot be used leaves nothing behind."""
     item = Media(
         id=MediaId(new_id()),
-        user_id=user.id,
+        user_id=owner,
         name=name,
         state=MediaState.RECEIVING,
         size=0,
@@ -109,7 +130,7 @@ async def _receive(
     async with context.database.write() as transaction:
         await table.insert(transaction.connection, item)
     try:
-        return await _fill(context, item, arriving, request)
+        return await _fill(context, item, fill, settled)
     except BaseException:
         # Also when the client or the server goes away: shielded, since a cancelled task
         # could not await anything else. If even this fails, the sweeper does it.
@@ -118,11 +139,9 @@ async def _receive(
         raise
 
 
-async def _fill(
-    context: Context, item: Media, arriving: _Arriving, request: Once | None
-) -> Media:
+async def _fill(context: Context, item: Media, fill: Fill, settled: Settled) -> Media:
     async with _kept_alive(context, item.id):
-        stored = arriving.stored = await context.store.put(item.key, arriving.chunks)
+        stored = await fill(item.key)
         probe = await _looked_into(context, item, stored)
     async with context.database.write() as transaction:
         ready = await table.settle(
@@ -135,7 +154,7 @@ async def _fill(
         )
         if ready is None:
             raise Conflict("media_given_up", "The upload took too long and was given up.")
-        await idempotency.record(transaction, request, item.id)
+        await settled(transaction, item.id)
     context.recorder.received(stored.size)
     return ready
 
@@ -159,7 +178,7 @@ async def _limited(chunks: AsyncIterator[bytes], rules: Rules) -> AsyncIterator[
             return
         size += len(chunk)
         if size > rules.max_upload_bytes:
-            raise _too_large(rules.max_upload_bytes)
+            raise too_large(rules.max_upload_bytes)
         yield chunk
 
 

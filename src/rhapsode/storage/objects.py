@@ -87,6 +87,22 @@ class ObjectStore:
             await _translated(asyncio.to_thread(_sync, self._folder / key))
         return Stored(tally.size, tally.hash.hexdigest())
 
+    async def put_bytes(self, key: str, content: bytes) -> Stored:
+        """Store bytes that are at hand anyway."""
+        digest = await asyncio.to_thread(lambda: hashlib.sha256(content).hexdigest())
+        await _translated(
+            obstore.put_async(self._store, key, content, use_multipart=False)
+        )
+        if self._folder is not None:
+            await _translated(asyncio.to_thread(_sync, self._folder / key))
+        return Stored(len(content), digest)
+
+    async def copy(self, key: str, target: str) -> None:
+        """The same object under another key, too, without its bytes passing through here."""
+        await _translated(obstore.copy_async(self._store, key, target))
+        if self._folder is not None:
+            await _translated(asyncio.to_thread(_sync, self._folder / target))
+
     async def stream(
         self, key: str, start: int = 0, end: int | None = None
     ) -> AsyncIterator[bytes]:
