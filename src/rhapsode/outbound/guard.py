@@ -4,6 +4,7 @@ Without this, a URL in a job could read the cloud's metadata service, a database
 loopback, or a printer in the operator's own network, with the operator's own rights.
 """
 
+import socket
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import (
@@ -64,6 +65,11 @@ class Policy:
         """
         return self._refusal(ip_address(address))
 
+    def refusal_of_host(self, host: str) -> str | None:
+        """The same for a URL's host, as far as it can be told without asking the DNS."""
+        address = _written_out(host)
+        return None if address is None else self._refusal(address)
+
     def _refusal(self, address: Address) -> str | None:
         if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
             return self._refusal(address.ipv4_mapped)  # the same address in other clothes
@@ -80,6 +86,21 @@ class Policy:
             return self._refusal(carried)
         if address not in _GLOBAL_UNICAST:
             return "a reserved address"
+        return None
+
+
+def _written_out(host: str) -> Address | None:
+    """The address that a host names by number, also as `127.1`, `0x7f.1` or `2130706433`."""
+    name = host.rstrip(".").lower()
+    if name == "localhost" or name.endswith(".localhost"):
+        return IPv4Address("127.0.0.1")
+    try:
+        return ip_address(host)
+    except ValueError:
+        pass
+    try:
+        return IPv4Address(socket.inet_aton(name))
+    except (OSError, UnicodeError):
         return None
 
 
