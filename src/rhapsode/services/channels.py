@@ -2,12 +2,16 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 
 from rhapsode.domain.deliveries import Delivery, DeliveryKind, DeliveryState
 from rhapsode.services.context import Context
 
 MAX_RESPONSE_CHARACTERS = 1000
 """So much of a receiver's answer is kept, for people to look at."""
+
+MAX_RETRY_AFTER_SECONDS = 86400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,3 +56,28 @@ def again(error: str, *, retry_after: float | None = None) -> Outcome:
 def dead(error: str) -> Outcome:
     """It will never arrive as it is."""
     return Outcome(state=DeliveryState.DEAD, error=error)
+
+
+def retry_after(told: str | None, moment: datetime) -> float | None:
+    """Seconds that a `Retry-After` header asks for, at most a day; None where it is none.
+
+    RFC 9110 allows a number of seconds or a date.
+    """
+    if told is None:
+        return None
+    try:
+        seconds = float(told) if told.strip().isdecimal() else _until(told, moment)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return min(max(seconds, 0.0), MAX_RETRY_AFTER_SECONDS)
+
+
+def _until(told: str, moment: datetime) -> float:
+    date = parsedate_to_datetime(told)
+    return (date.replace(tzinfo=date.tzinfo or UTC) - moment).total_seconds()
+
+
+def shown_response(body_start: bytes) -> str | None:
+    """The beginning of an answer as text that any database keeps; None where it is empty."""
+    text = body_start.decode(errors="replace").replace("\0", "\N{REPLACEMENT CHARACTER}")
+    return text[:MAX_RESPONSE_CHARACTERS].strip() or None
