@@ -17,6 +17,7 @@ from rhapsode.database.migrate import is_downgrade
 from rhapsode.database.migrate import migrate as migrate_database
 from rhapsode.database.relay import Relay
 from rhapsode.domain.errors import Unavailable
+from rhapsode.outbound.guard import Policy
 from rhapsode.outbound.smtp import SmtpConfig
 from rhapsode.services import sweeping, users
 from rhapsode.services.context import Context, Rules
@@ -25,6 +26,7 @@ from rhapsode.services.recorder import Recorder
 from rhapsode.services.users import NewUser
 from rhapsode.services.waiting import ClaimQueue
 from rhapsode.settings import Settings
+from rhapsode.storage.inputs import InputBuckets
 from rhapsode.storage.objects import StoreConfig, open_store
 from rhapsode.telemetry import Metrics, create_metrics
 
@@ -53,6 +55,8 @@ async def open_services(
             claims=ClaimQueue(database.signals),
             recorder=Recorder(metrics or create_metrics()),
             rules=_rules(settings),
+            policy=Policy(allow_networks=tuple(settings.outbound.allow_networks)),
+            input_buckets=_input_buckets(settings),
             smtp=_smtp(settings),
         )
 
@@ -82,6 +86,20 @@ def _store_config(settings: Settings) -> StoreConfig:
     )
 
 
+def _input_buckets(settings: Settings) -> InputBuckets | None:
+    wanted = settings.s3_input
+    if wanted.access_key_id is None or wanted.secret_access_key is None:
+        return None
+    return InputBuckets(
+        endpoint=wanted.endpoint,
+        region=wanted.region,
+        access_key_id=wanted.access_key_id,
+        secret_access_key=wanted.secret_access_key.get_secret_value(),
+        path_style=wanted.path_style,
+        buckets=frozenset(wanted.buckets),
+    )
+
+
 def _rules(settings: Settings) -> Rules:
     queue = settings.queue
     return Rules(
@@ -94,6 +112,8 @@ def _rules(settings: Settings) -> Rules:
         max_upload_bytes=settings.server.max_upload_bytes,
         presign_downloads=settings.storage.presign_downloads,
         public_url=settings.server.public_url,
+        fetch_seconds=settings.outbound.fetch_seconds,
+        least_url_seconds=settings.outbound.least_url_seconds,
     )
 
 

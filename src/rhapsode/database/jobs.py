@@ -430,6 +430,21 @@ async def queued_requirements(connection: AsyncConnection, limit: int) -> list[s
     return list((await connection.execute(query)).scalars())
 
 
+async def count_ahead(connection: AsyncConnection, spec: JobSpec, most: int) -> int:
+    """How many jobs of its kind would be claimed before a new one; counts no further."""
+    waiting = (
+        select(jobs.c.id)
+        .where(
+            jobs.c.state == "queued",
+            jobs.c.queue_rank <= -int(spec.priority),
+            jobs.c.requirement == spec.requirement,
+        )
+        .limit(most)
+    )
+    query = select(func.count()).select_from(waiting.subquery())
+    return int((await connection.execute(query)).scalar_one())
+
+
 async def count_by_state(connection: AsyncConnection) -> dict[JobState, int]:
     """How many jobs wait and run; ended ones are not counted, they may be millions."""
     counts: dict[JobState, int] = {}

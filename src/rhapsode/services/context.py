@@ -10,10 +10,12 @@ from uuid_utils.compat import uuid7
 
 from rhapsode.database.engine import Database
 from rhapsode.domain.media import MediaProbe
+from rhapsode.outbound.guard import Policy
 from rhapsode.outbound.smtp import SmtpConfig
 from rhapsode.services.known import KnownRunners
 from rhapsode.services.recorder import Recorder
 from rhapsode.services.waiting import ClaimQueue
+from rhapsode.storage.inputs import InputBuckets
 from rhapsode.storage.objects import ObjectStore
 
 
@@ -32,6 +34,8 @@ class Rules:
     max_upload_bytes: int = 64 * 1024**3
     presign_downloads: bool = False
     public_url: str | None = None
+    fetch_seconds: float = 6 * 3600.0
+    least_url_seconds: float = 60.0
 
 
 Probe = Callable[[str], Awaitable[MediaProbe]]
@@ -52,6 +56,8 @@ class Context:
     claims: ClaimQueue
     recorder: Recorder
     rules: Rules = Rules()
+    policy: Policy = field(default_factory=Policy)
+    input_buckets: InputBuckets | None = None
     known_runners: KnownRunners = field(default_factory=KnownRunners)
     smtp: SmtpConfig | None = None
     closing: asyncio.Event = field(default_factory=asyncio.Event)

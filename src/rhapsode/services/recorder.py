@@ -1,7 +1,10 @@
 """Counts what happens, in the terms of the services, for the operator's metrics."""
 
-from rhapsode.domain.jobs import Change, Job
+from rhapsode.domain.jobs import Change, Job, JobState
 from rhapsode.telemetry import Metrics
+
+_SMOOTHING = 10
+"""About so many of the latest runs make what is typical."""
 
 
 class Recorder:
@@ -9,6 +12,7 @@ class Recorder:
 
     def __init__(self, metrics: Metrics) -> None:
         self.metrics = metrics
+        self._run_seconds: dict[str, float] = {}
 
     def changed(self, change: Change | str, *jobs: Job) -> None:
         """These jobs went through this change."""
@@ -28,11 +32,18 @@ class Recorder:
         self.metrics.claims.labels("empty").inc()
 
     def finished(self, job: Job, run_seconds: float) -> None:
-        """A job ended well after this long."""
-        self.changed(Change.RESULT, job)
+        """A run ended well after this long."""
+        delivering = job.state is JobState.DELIVERING
+        self.changed(Change.DELIVER if delivering else Change.RESULT, job)
         labels = (job.spec.engine, job.spec.model)
         self.metrics.run_seconds.labels(*labels).observe(run_seconds)
         self.metrics.audio_seconds.labels(*labels).inc(job.duration or 0.0)
+        before = self._run_seconds.get(job.spec.requirement, run_seconds)
+        self._run_seconds[job.spec.requirement] = before + (run_seconds - before) / _SMOOTHING
+
+    def typical_run_seconds(self, requirement: str) -> float | None:
+        """How long such jobs ran lately, as this process saw it; None where it saw none."""
+        return self._run_seconds.get(requirement)
 
     def heard(self, verdict: str) -> None:
         """A heartbeat was answered like this."""

@@ -242,6 +242,12 @@ class Outbound(Section):
     fetch_seconds: Seconds = Field(
         6 * 3600.0, description="Longest time that a recording by URL may take to arrive."
     )
+    least_url_seconds: float = Field(
+        60.0,
+        ge=0,
+        description="A presigned URL that expires sooner than this after its submission is "
+        "refused; a queue ahead of it adds to that.",
+    )
 
 
 class S3Input(Section):
