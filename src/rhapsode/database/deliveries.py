@@ -19,7 +19,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from rhapsode.database.tables import deliveries, webhook_endpoints
+from rhapsode.database.tables import deliveries
 from rhapsode.domain.deliveries import (
     UNSETTLED,
     Delivery,
@@ -57,16 +57,6 @@ class Attempt:
     latency: float | None
     error: str | None
     response: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Subscriber:
-    """An endpoint that wants to hear of events."""
-
-    id: EndpointId
-    user_id: UserId
-    url: str
-    events: tuple[str, ...]
 
 
 def delivery_from_row(row: Row[Any]) -> Delivery:
@@ -139,20 +129,6 @@ def _conditions(wanted: DeliveryFilter) -> list[ColumnElement[bool]]:
     if wanted.before is not None:
         conditions.append(deliveries.c.id < wanted.before)
     return conditions
-
-
-async def subscribers(
-    connection: AsyncConnection, user_ids: Collection[UserId]
-) -> list[Subscriber]:
-    """The endpoints of these users that are not disabled."""
-    query = select(webhook_endpoints).where(
-        webhook_endpoints.c.user_id.in_(list(user_ids)),
-        webhook_endpoints.c.disabled_reason.is_(None),
-    )
-    return [
-        Subscriber(row.id, row.user_id, row.url, tuple(row.events))
-        for row in await connection.execute(query.order_by(webhook_endpoints.c.id))
-    ]
 
 
 # Sending

@@ -28,7 +28,7 @@ from rhapsode.domain.media import MediaId, clean_name
 from rhapsode.domain.transcripts import Transcript
 from rhapsode.domain.urls import name_in
 from rhapsode.domain.users import User
-from rhapsode.services import idempotency, offers, sources
+from rhapsode.services import idempotency, offers, outbox, sources
 from rhapsode.services import media as media_service
 from rhapsode.services.context import Context, new_id, now
 from rhapsode.services.idempotency import Once
@@ -176,13 +176,13 @@ async def unfinished(context: Context) -> dict[JobState, int]:
 
 
 async def transcript(context: Context, user: User, job_id: JobId) -> tuple[Job, Transcript]:
-    """A finished job and its transcript; Conflict while there is none."""
+    """A job and its transcript, whatever the job's state; Conflict where there is none."""
     async with context.database.read() as connection:
         job = await table.get(connection, job_id, user.id)
         found = await transcripts_table.get(connection, job_id) if job else None
     if job is None:
         raise not_found()
-    if found is None or job.state not in {JobState.FINISHED, JobState.DELIVERING}:
+    if found is None:
         raise Conflict(
             "transcript_not_ready",
             f"The job is {job.state}: there is no transcript"
@@ -200,6 +200,7 @@ async def cancel(context: Context, user: User, job_id: JobId) -> Job:
         canceled = await table.cancel(transaction.connection, job_id, now())
         if canceled is None:
             raise _refusal(job, Change.CANCEL)
+        await outbox.canceled(transaction, canceled)
         transaction.signal(stopped(canceled), changed(canceled))
     context.recorder.changed(Change.CANCEL, canceled)
     return canceled

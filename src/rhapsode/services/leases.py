@@ -16,6 +16,7 @@ from rhapsode.domain.jobs import Change, Job, JobError, JobState, Progress
 from rhapsode.domain.media import Media
 from rhapsode.domain.runners import Lease, Verdict
 from rhapsode.domain.transcripts import Transcript
+from rhapsode.services import outbox
 from rhapsode.services.aside import aside
 from rhapsode.services.context import Context, now
 from rhapsode.services.jobs import changed, queued
@@ -129,22 +130,43 @@ async def result(
         document=document,
     )
     moment = now()
+    job = await _finish(context, lease, found, moment)
+    if job is None:
+        job = await _accept(context, lease, found, moment)
+    if job is not None:
+        started = job.started_at or moment
+        context.recorder.finished(job, (moment - started).total_seconds())
+
+
+async def _finish(
+    context: Context, lease: Lease, found: Result, moment: datetime
+) -> Job | None:
+    """The short way, for a job of which nobody is to be told."""
     async with context.database.write_briefly() as transaction:
+        job = await results_table.finish(transaction.connection, lease, found, moment)
+        if job is not None:
+            transaction.signal(changed(job))
+    return job
+
+
+async def _accept(
+    context: Context, lease: Lease, found: Result, moment: datetime
+) -> Job | None:
+    """The whole way, with what is to be sent; None for a result that was there before."""
+    async with context.database.write() as transaction:
         job = await results_table.accept(transaction.connection, lease, found, moment)
         if job is None:
             await _ensure_repeated(transaction, lease)
-            return
+            return None
+        await outbox.transcribed(transaction, job)
         transaction.signal(changed(job))
-    started = job.started_at or moment
-    context.recorder.finished(job, (moment - started).total_seconds())
+    return job
 
 
 async def _ensure_repeated(transaction: Transaction, lease: Lease) -> None:
-    """A runner whose answer got lost sends its result again."""
-    job = await jobs_table.get(transaction.connection, lease.job_id)
+    """A runner whose answer got lost sends its result again, whatever became of the job."""
     stored = await transcripts_table.attempt_of(transaction.connection, lease.job_id)
-    finished = {JobState.FINISHED, JobState.DELIVERING}
-    if job is None or job.state not in finished or stored != lease.attempt:
+    if stored != lease.attempt:
         raise lease_lost()
 
 
@@ -158,6 +180,8 @@ async def failure(context: Context, lease: Lease, error: JobError, *, permanent:
         job = await (fail if ends else _again)(transaction, lease, error)
         if job is None:
             raise lease_lost()
+        if ends:
+            await outbox.ended(transaction, job)
         transaction.signal(changed(job), *([] if ends else [queued(job)]))
     context.recorder.changed(Change.FAIL if ends else Change.LAPSE, job)
 

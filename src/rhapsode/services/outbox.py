@@ -4,11 +4,11 @@ These take part in the caller's transaction, so that nothing is sent that did no
 nothing that happened stays untold, wherever a server is killed.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rhapsode.database import deliveries as table
-from rhapsode.database.deliveries import Subscriber
+from rhapsode.database import webhooks as webhooks_table
 from rhapsode.database.engine import Transaction
 from rhapsode.database.signals import Signal, Topic
 from rhapsode.domain.deliveries import (
@@ -18,10 +18,13 @@ from rhapsode.domain.deliveries import (
     DeliveryId,
     DeliveryKind,
     DeliveryState,
+    Endpoint,
     Event,
 )
 from rhapsode.domain.jobs import Job, JobState
 from rhapsode.domain.urls import destination
+from rhapsode.domain.users import UserId
+from rhapsode.domain.webhooks import job_message
 from rhapsode.services.context import new_id, now
 
 MAIL = "mail"
@@ -66,16 +69,16 @@ def artifacts(job: Job, outputs: Mapping[str, str]) -> list[Delivery]:
 
 async def ended(transaction: Transaction, *jobs: Job) -> None:
     """These jobs reached a terminal state: whoever wants to know of it is told."""
-    if not jobs:
-        return
-    users = {job.user_id for job in jobs}
-    subscribed = await table.subscribers(transaction.connection, users)
+    known: dict[tuple[UserId, Event], list[Endpoint]] = {}
     for job in jobs:
-        await post(transaction, *_news(job, subscribed))
+        event = EVENT_OF_STATE[job.state]
+        asking = (job.user_id, event)
+        if asking not in known:
+            known[asking] = await webhooks_table.subscribed(transaction.connection, *asking)
+        await post(transaction, *_news(job, event, known[asking]))
 
 
-def _news(job: Job, subscribed: Collection[Subscriber]) -> list[Delivery]:
-    event = EVENT_OF_STATE[job.state]
+def _news(job: Job, event: Event, endpoints: Iterable[Endpoint]) -> list[Delivery]:
     made = [
         new_delivery(
             job,
@@ -83,10 +86,9 @@ def _news(job: Job, subscribed: Collection[Subscriber]) -> list[Delivery]:
             event,
             destination(endpoint.url),
             endpoint_id=endpoint.id,
-            payload=event_payload(job, event),
+            payload=job_message(event, job),
         )
-        for endpoint in subscribed
-        if endpoint.user_id == job.user_id and event in endpoint.events
+        for endpoint in endpoints
     ]
     if job.notify.email:
         made.append(new_delivery(job, DeliveryKind.EMAIL, event, MAIL))
@@ -94,15 +96,6 @@ def _news(job: Job, subscribed: Collection[Subscriber]) -> list[Delivery]:
         kind = DeliveryKind.NOTIFICATION
         made.append(new_delivery(job, kind, event, destination(url), url=url))
     return made
-
-
-def event_payload(job: Job, event: Event) -> dict[str, Any]:
-    """What a webhook tells: what happened to which job; the rest is to be asked for."""
-    data: dict[str, Any] = {"job_id": str(job.id), "state": str(job.state)}
-    if job.error is not None:
-        data["error_code"] = job.error.code
-    moment = job.finished_at or now()
-    return {"type": str(event), "timestamp": moment.isoformat(), "data": data}
 
 
 def new_delivery(

@@ -13,6 +13,7 @@ from rhapsode.database import users as users_table
 from rhapsode.domain.errors import DomainError
 from rhapsode.domain.jobs import Change, JobError
 from rhapsode.services import media as media_service
+from rhapsode.services import outbox
 from rhapsode.services.context import Context, now
 from rhapsode.services.jobs import changed, queued, stopped
 
@@ -85,6 +86,7 @@ async def lapse(context: Context) -> int:
     async with context.database.write() as transaction:
         failed = await jobs_table.fail_lapsed(transaction.connection, moment, BATCH, EXHAUSTED)
         returned = await jobs_table.requeue_lapsed(transaction.connection, moment, BATCH)
+        await outbox.ended(transaction, *failed)
         transaction.signal(*(stopped(job) for job in [*failed, *returned]))
         transaction.signal(*(changed(job) for job in [*failed, *returned]))
         transaction.signal(*(queued(job) for job in returned))
