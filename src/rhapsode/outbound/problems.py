@@ -1,6 +1,6 @@
 """What can go wrong with a request to an address that a user named."""
 
-from rhapsode.domain.errors import Denied, Invalid, Limited, Unavailable
+from rhapsode.domain.errors import Denied, Invalid, NotFound, Unavailable
 
 
 class Refused(Denied):
@@ -11,7 +11,7 @@ class Unreachable(Unavailable):
     """There was no connection, or it broke, or nobody answered in time."""
 
 
-class TooManyRedirects(Limited):
+class TooManyRedirects(Invalid):
     """The URL leads from one address to the next without an end."""
 
 
@@ -36,3 +36,21 @@ def unreachable(url: str, reason: str) -> Unreachable:
         f"{url} cannot be reached: {reason}.",
         hint="Check that the URL works from the machine that opens it.",
     )
+
+
+class Expired(NotFound):
+    """The URL does not work any more; a fresh one is needed."""
+
+
+class Busy(Unavailable):
+    """The server asks to come back later, after `wait` seconds where it says so."""
+
+    def __init__(
+        self, code: str, message: str, *, hint: str | None = None, wait: float | None = None
+    ) -> None:
+        super().__init__(code, message, hint=hint)
+        self.wait = wait
+
+
+class Stalled(Unavailable):
+    """The bytes come too slowly to be worth waiting for."""
