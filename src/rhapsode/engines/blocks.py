@@ -13,6 +13,7 @@ from mmap import mmap
 import numpy as np
 from numpy.typing import NDArray
 
+from rhapsode.domain.transcripts import Segment, Word
 from rhapsode.engines.base import SAMPLE_RATE, Samples
 from rhapsode.engines.vad import WINDOW, WINDOW_SECONDS, SpeechMeter
 
@@ -82,6 +83,19 @@ class Block:
         start, end = self.starts[index], self.ends[index]
         moved = start + seconds * SAMPLE_RATE - self.offsets[index]
         return min(max(moved, start), end) / SAMPLE_RATE
+
+
+def in_recording_time(segment: Segment, block: Block) -> Segment:
+    """The segment of a block, with the recording's times."""
+    words = tuple(
+        Word(*block.original(word.start, word.end), word.text, word.probability)
+        for word in segment.words
+    )
+    if words:
+        return Segment(words[0].start, words[-1].end, segment.text, segment.speaker, words)
+    start = block.original_point(segment.start, is_end=False)
+    end = block.original_point(segment.end, is_end=True)
+    return Segment(start, max(start, end), segment.text, segment.speaker)
 
 
 class SpeechCutter:
@@ -187,9 +201,15 @@ class SpeechCutter:
 
 
 class BlockBuilder:
-    """Glues pieces into blocks."""
+    """Glues pieces into blocks of at most `most` seconds, cut after `earliest` if it can be.
 
-    def __init__(self) -> None:
+    `most` must not be less than a piece can have.
+    """
+
+    def __init__(
+        self, most: float = MAX_BLOCK_SECONDS, earliest: float = EARLIEST_CUT_SECONDS
+    ) -> None:
+        self._most, self._earliest = most * SAMPLE_RATE, earliest * SAMPLE_RATE
         self._held: list[Piece] = []
         self._length = 0
 
@@ -202,7 +222,7 @@ class BlockBuilder:
         """A block, where this piece fills one."""
         self._held.append(piece)
         self._length += len(piece.samples)
-        if self._length <= MAX_BLOCK_SECONDS * SAMPLE_RATE:
+        if self._length <= self._most:
             return None
         return self._taken(self._best_cut())
 
@@ -216,7 +236,8 @@ class BlockBuilder:
         The last piece goes over the limit, so it always stays for the next block.
         """
         ends = np.cumsum([len(piece.samples) for piece in self._held])[:-1]
-        late = [i for i, end in enumerate(ends) if end >= EARLIEST_CUT_SECONDS * SAMPLE_RATE]
+        late = [i for i, end in enumerate(ends) if end >= self._earliest]
+        late = late or [len(ends) - 1]
         return max(late, key=lambda i: (self._held[i].pause, i)) + 1
 
     def _taken(self, count: int) -> Block:
@@ -246,3 +267,21 @@ def _own_pages(count: int) -> Samples:
     and a long recording would slowly cost more memory than a short one.
     """
     return np.frombuffer(mmap(-1, max(1, count) * 4), dtype=np.float32)[:count]
+
+
+def cut(samples: Samples, most: float = MAX_PIECE_SECONDS) -> Iterator[Block]:
+    """The speech in these samples as blocks of at most `most` seconds (30 or more).
+
+    For models that hear no more than that at once. Made one by one, as they are asked for.
+    """
+    cutter, builder = SpeechCutter(), BlockBuilder(most, most / 2)
+    step = int(MAX_PIECE_SECONDS * SAMPLE_RATE)
+    for start in range(0, len(samples), step):
+        for piece in cutter.feed(samples[start : start + step]):
+            if (block := builder.add(piece)) is not None:
+                yield block
+    for piece in cutter.finish():
+        if (block := builder.add(piece)) is not None:
+            yield block
+    if (last := builder.finish()) is not None:
+        yield last

@@ -24,7 +24,7 @@ from rhapsode.engines.base import (
     TranscribeOptions,
     Transcriber,
 )
-from rhapsode.engines.blocks import Block, BlockBuilder, SpeechCutter
+from rhapsode.engines.blocks import Block, BlockBuilder, SpeechCutter, in_recording_time
 
 STAGE = "transcribing"
 """The stage that this reports; whoever loads the model reports `loading` before."""
@@ -227,19 +227,6 @@ class _ProgressMeter:
         if fraction > self._last:
             self._last = fraction
             self._report(Progress(STAGE, fraction))
-
-
-def in_recording_time(segment: Segment, block: Block) -> Segment:
-    """The segment of a block, with the recording's times."""
-    words = tuple(
-        Word(*block.original(word.start, word.end), word.text, word.probability)
-        for word in segment.words
-    )
-    if words:
-        return Segment(words[0].start, words[-1].end, segment.text, segment.speaker, words)
-    start = block.original_point(segment.start, is_end=False)
-    end = block.original_point(segment.end, is_end=True)
-    return Segment(start, max(start, end), segment.text, segment.speaker)
 
 
 def split_at_silence(segment: Segment) -> list[Segment]:
