@@ -80,14 +80,14 @@ class Bounded:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["type"] != "http" or scope["path"] == _UPLOADS:
+        if scope["type"] != "http" or scope["path"] in _UPLOADS:
             await self._app(scope, receive, send)
             return
         limit = RESULT_BYTES if scope["path"].endswith("/result") else DOCUMENT_BYTES
         await self._app(scope, _bounded(receive, limit), send)
 
 
-_UPLOADS = "/api/media"
+_UPLOADS = {"/api/media", "/v1/audio/transcriptions", "/v1/audio/translations"}
 DOCUMENT_BYTES = 64 * 1024
 RESULT_BYTES = 128 * 1024 * 1024
 """A transcript of a day with a time for each word takes about 20 MB. Its route reads it only

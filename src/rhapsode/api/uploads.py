@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from fastapi import Request
 from python_multipart.exceptions import FormParserError
@@ -12,18 +12,34 @@ from starlette.requests import ClientDisconnect
 from rhapsode.domain.errors import Invalid
 from rhapsode.services.media import Incoming
 
+Fields = list[tuple[str, str]]
+"""The fields of a form beside its file, in their order; a name may come several times."""
+
 
 async def incoming(request: Request, name: str | None) -> Incoming:
     """The one file of a multipart form, or else the whole body; `name` overrides the form's."""
-    length = request.headers.get("content-length", "")
-    size = int(length) if length.isdigit() else None
-    kind, options = parse_options_header(request.headers.get("content-type", ""))
-    body = _body(request)
+    kind, _ = parse_options_header(request.headers.get("content-type", ""))
     if kind != b"multipart/form-data":
-        return Incoming(name=name, size=size, chunks=body)
+        return Incoming(name=name, size=_announced(request), chunks=_body(request))
+    file, _ = await incoming_form(request)
+    return replace(file, name=name or file.name)
+
+
+async def incoming_form(request: Request) -> tuple[Incoming, Fields]:
+    """The one file of a multipart form, and its fields, whole once the file has been read."""
+    kind, options = parse_options_header(request.headers.get("content-type", ""))
+    if kind != b"multipart/form-data":
+        raise Invalid("upload_malformed", "The request is no multipart form.")
     form = _Form(_parser_options(options))
+    body = _body(request)
     await form.reach_file(body)
-    return Incoming(name=name or form.file_name, size=size, chunks=form.chunks(body))
+    file = Incoming(name=form.file_name, size=_announced(request), chunks=form.chunks(body))
+    return file, form.fields
+
+
+def _announced(request: Request) -> int | None:
+    length = request.headers.get("content-length", "")
+    return int(length) if length.isdigit() else None
 
 
 async def _body(request: Request) -> AsyncIterator[bytes]:
@@ -44,12 +60,18 @@ def _parser_options(options: dict[bytes, bytes]) -> bytes:
     return boundary
 
 
+_FIELDS_BYTES = 1024 * 1024
+
+
 @dataclass
 class _Form:
-    """A multipart form of which one part is a file; other fields are passed over."""
+    """A multipart form of which one part is a file; the other fields are short texts."""
 
     boundary: bytes
     file_name: str | None = None
+    fields: Fields = field(default_factory=list)
+    _field: tuple[str, bytearray] | None = None
+    _field_bytes: int = 0
     _pieces: deque[bytes] = field(default_factory=deque)
     _header: tuple[bytes, bytes] = (b"", b"")
     _in_file: bool = False
@@ -117,6 +139,9 @@ class _Form:
             # Browsers escape the quotation mark in names, and nothing else.
             name_in_form = options[b"filename"].decode("utf-8", "replace")
             self._begin_file(name_in_form.replace("%22", '"'))
+        else:
+            name_of_field = options.get(b"name", b"").decode("utf-8", "replace")
+            self._field = (name_of_field, bytearray())
 
     def _begin_file(self, name: str) -> None:
         self._files += 1
@@ -130,9 +155,18 @@ class _Form:
     def _on_data(self, data: bytes, start: int, end: int) -> None:
         if self._in_file:
             self._pieces.append(data[start:end])
+        elif self._field is not None:
+            self._field_bytes += end - start
+            if self._field_bytes > _FIELDS_BYTES:
+                raise Invalid("upload_malformed", "The form's fields are too long.")
+            self._field[1].extend(data[start:end])
 
     def _on_part_end(self) -> None:
         self._in_file = False
+        if self._field is not None:
+            name, value = self._field
+            self.fields.append((name, value.decode("utf-8", "replace")))
+            self._field = None
 
     def _on_end(self) -> None:
         self._ended = True

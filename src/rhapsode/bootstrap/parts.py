@@ -111,9 +111,12 @@ def _rules(settings: Settings) -> Rules:
         max_attempts=queue.max_attempts,
         max_upload_bytes=settings.server.max_upload_bytes,
         presign_downloads=settings.storage.presign_downloads,
+        transcription_stand_in=settings.transcription.stand_in,
+        transcription_grace_seconds=settings.transcription.grace_seconds,
         public_url=settings.server.public_url,
         fetch_seconds=settings.outbound.fetch_seconds,
         least_url_seconds=settings.outbound.least_url_seconds,
+        model_aliases=settings.openai.models,
     )
 
 

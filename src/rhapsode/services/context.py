@@ -1,7 +1,7 @@
 """What every service function works on, and the numbers that it keeps to."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -33,9 +33,12 @@ class Rules:
     max_attempts: int = 3
     max_upload_bytes: int = 64 * 1024**3
     presign_downloads: bool = False
+    transcription_stand_in: bool = True
+    transcription_grace_seconds: float = 600.0
     public_url: str | None = None
     fetch_seconds: float = 6 * 3600.0
     least_url_seconds: float = 60.0
+    model_aliases: Mapping[str, str] = field(default_factory=dict)
 
 
 Probe = Callable[[str], Awaitable[MediaProbe]]

@@ -273,6 +273,16 @@ class S3Input(Section):
         return self
 
 
+class OpenAI(Section):
+    """What OpenAI's API under `/v1` makes of the names that its clients know."""
+
+    models: dict[str, str] = Field(
+        default_factory=dict,
+        description="What a name stands for, as in `whisper-1: faster-whisper/large-v3`; "
+        "without an entry, OpenAI's names mean the default model.",
+    )
+
+
 class Deliveries(Section):
     """How artifacts, webhooks and e-mails are sent, and sent again."""
 
@@ -326,6 +336,22 @@ class Retention(Section):
     )
     unused_media_days: Days | None = Field(
         None, description="Days until a recording without any job is deleted; else never."
+    )
+
+
+class Transcription(Section):
+    """The surface `/transcription/`, for clients of the service that had it before."""
+
+    stand_in: bool = Field(
+        True,
+        description="Whether faster-whisper does what is asked of an engine that no runner "
+        "offers. If not, such a job waits for a runner that does.",
+    )
+    grace_seconds: float = Field(
+        600.0,
+        ge=0,
+        description="How long a record that was read once stays, for a client that lost the "
+        "answer.",
     )
 
 
@@ -391,9 +417,11 @@ class Settings(Section):
     queue: Queue = Field(default_factory=Queue)
     outbound: Outbound = Field(default_factory=Outbound)
     s3_input: S3Input = Field(default_factory=S3Input)
+    openai: OpenAI = Field(default_factory=OpenAI)
     deliveries: Deliveries = Field(default_factory=Deliveries)
     email: Email = Field(default_factory=Email)
     retention: Retention = Field(default_factory=Retention)
+    transcription: Transcription = Field(default_factory=Transcription)
     runner: EmbeddedRunner = Field(default_factory=EmbeddedRunner)
     models: Models = Field(default_factory=Models)
     logging: Logging = Field(default_factory=Logging)
