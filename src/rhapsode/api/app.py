@@ -10,7 +10,18 @@ from fastapi import APIRouter, FastAPI
 from starlette.types import ASGIApp
 
 from rhapsode import __version__
-from rhapsode.api import errors, events, health, jobs, media, openai, options, runners, users
+from rhapsode.api import (
+    errors,
+    events,
+    health,
+    jobs,
+    media,
+    openai,
+    options,
+    runners,
+    transcription,
+    users,
+)
 from rhapsode.api.middleware import Bounded, Observed
 from rhapsode.api.page import add_page
 from rhapsode.services.context import Context
@@ -83,5 +94,6 @@ def _add_routes(app: FastAPI) -> None:
         api.include_router(part.router)
     app.include_router(api)
     app.include_router(openai.router)
+    app.include_router(transcription.router)
     app.include_router(health.router)
     add_page(app)

@@ -24,7 +24,7 @@ class Asked(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _is_storable(cls, value: Any) -> Any:
-        if _holds_unstorable(value):
+        if holds_unstorable(value):
             raise ValueError("holds a NUL or half a surrogate pair, which no text has")
         return value
 
@@ -33,7 +33,8 @@ _UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")
 """JSON can spell these; PostgreSQL and UTF-8 cannot hold them."""
 
 
-def _holds_unstorable(value: Any) -> bool:
+def holds_unstorable(value: Any) -> bool:
+    """Whether some text in a document could not be stored."""
     waiting = [value]
     while waiting:
         item = waiting.pop()

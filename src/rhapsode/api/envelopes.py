@@ -1,5 +1,6 @@
 """How surfaces that others defined tell of errors: their documents instead of ours."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -48,7 +49,30 @@ _INVALID = "invalid_request_error"
 _OPENAI_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 _OPENAI_CODES = {"unauthenticated": "invalid_api_key", "unknown_model": "model_not_found"}
 
-ENVELOPES: dict[str, Envelope] = {"/v1/": openai}
+
+class PlainProblem(BaseModel):
+    """FastAPI's own: a sentence, or a list of what is wrong where."""
+
+    detail: str | list[dict[str, Any]]
+
+
+def plain(problem: Problem) -> tuple[int, dict[str, Any]]:
+    """FastAPI's own, as the clients of a service that was made with it read it."""
+    if problem.errors:
+        return problem.status, {"detail": [_plain_fault(fault) for fault in problem.errors]}
+    hint = f" {problem.hint}" if problem.hint else ""
+    return problem.status, {"detail": f"{problem.detail}{hint}"}
+
+
+def _plain_fault(fault: Fault) -> dict[str, Any]:
+    place = _PLACE.findall(fault.where)
+    return {"type": "value_error", "loc": place, "msg": fault.message}
+
+
+_PLACE = re.compile(r"whisper\.cpp|[^.]+")
+"""One step of the way to a fault; a single name among them has a dot."""
+
+ENVELOPES: dict[str, Envelope] = {"/v1/": openai, "/transcription": plain}
 """By the beginning of the path; everywhere else it is problem details."""
 
 

@@ -26,6 +26,7 @@ _STATUS = {
 _STATUS_BY_CODE = {
     "unauthenticated": 401,
     "wrong_login": 401,
+    "lock_denied": 401,
     "media_too_large": 413,
     "range_not_satisfiable": 416,
     "storage_full": 507,

@@ -344,7 +344,7 @@ transcription_requests = Table(
     _owner(),
     Column("request", Text, nullable=False),
     Column("notification_type", String(16), nullable=False),
-    Column("expiration_seconds", Integer, nullable=False),
+    Column("expiration_seconds", Float, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     # When a client had read the job's end to the last byte.
     Column("read_at", UtcDateTime),

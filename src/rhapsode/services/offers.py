@@ -15,6 +15,8 @@ from rhapsode.services.context import Context, now
 
 T = TypeVar("T")
 
+_LATELY = timedelta(days=7)
+
 
 @dataclass(frozen=True, slots=True)
 class ModelOffer:
@@ -48,6 +50,12 @@ async def online(context: Context) -> list[Runner]:
     since = now() - timedelta(seconds=context.rules.online_seconds)
     async with context.database.read() as connection:
         return await table.seen_since(connection, since)
+
+
+async def lately(context: Context) -> list[Runner]:
+    """The runners that were here in the last days, and will likely be here again."""
+    async with context.database.read() as connection:
+        return await table.seen_since(connection, now() - _LATELY)
 
 
 async def offers(context: Context) -> Offers:

@@ -14,6 +14,7 @@ from rhapsode.domain.errors import DomainError
 from rhapsode.domain.jobs import Change, JobError
 from rhapsode.services import media as media_service
 from rhapsode.services import outbox
+from rhapsode.services import transcription
 from rhapsode.services.context import Context, now
 from rhapsode.services.jobs import changed, queued, stopped
 
@@ -73,7 +74,7 @@ async def sweep(context: Context) -> None:
 
     Each by itself: what cannot be removed must not keep jobs from coming back.
     """
-    for step in (lapse, media_service.sweep, wake):
+    for step in (lapse, media_service.sweep, transcription.sweep, wake):
         await _tried(step(context))
 
 

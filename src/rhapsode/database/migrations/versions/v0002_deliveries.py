@@ -173,7 +173,7 @@ def _transcription_requests() -> None:
         sa.Column("user_id", sa.Uuid(), nullable=False),
         sa.Column("request", sa.Text(), nullable=False),
         sa.Column("notification_type", sa.String(length=16), nullable=False),
-        sa.Column("expiration_seconds", sa.Integer(), nullable=False),
+        sa.Column("expiration_seconds", sa.Float(), nullable=False),
         sa.Column("created_at", TIME, nullable=False),
         sa.Column("read_at", TIME, nullable=True),
         sa.ForeignKeyConstraint(
