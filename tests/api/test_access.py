@@ -33,7 +33,15 @@ DOORS = sorted(set(doors()))
 
 
 def concrete(path: str) -> str:
-    for name in ("job_id", "media_id", "runner_id", "key_id", "user_id", "token_id"):
+    for name in (
+        "job_id",
+        "media_id",
+        "runner_id",
+        "key_id",
+        "user_id",
+        "token_id",
+        "upload_id",
+    ):
         path = path.replace(f"{{{name}}}", str(uuid4()))
     return path.replace("{attempt}", "1")
 

@@ -20,9 +20,10 @@ from rhapsode.api import (
     options,
     runners,
     transcription,
+    tus,
     users,
 )
-from rhapsode.api.middleware import Bounded, Observed
+from rhapsode.api.middleware import Bounded, Observed, Overridden
 from rhapsode.api.page import add_page
 from rhapsode.services.context import Context
 from rhapsode.telemetry import Metrics
@@ -73,6 +74,7 @@ def create_app(open_context: OpenContext, config: AppConfig | None = None) -> Fa
         generate_unique_id_function=lambda route: f"{(route.tags or ['page'])[0]}_{route.name}",
     )
     app.add_middleware(Bounded)
+    app.add_middleware(Overridden)
     app.state.config = config or AppConfig()
     _add_routes(app)
     return app
@@ -90,7 +92,7 @@ def _add_routes(app: FastAPI) -> None:
     errors.add_handlers(app)
     api = APIRouter(prefix="/api")
     # Routes are tried one after the other, so those that are asked most come first.
-    for part in (runners, jobs, media, events, users, options):
+    for part in (runners, jobs, media, tus, events, users, options):
         api.include_router(part.router)
     app.include_router(api)
     app.include_router(openai.router)

@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 
 from rhapsode.api.envelopes import Fault, Problem, envelope_of
 from rhapsode.domain.errors import DomainError, Kind
+from rhapsode.domain.uploads import OffsetConflict
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -28,11 +29,24 @@ _STATUS_BY_CODE = {
     "wrong_login": 401,
     "lock_denied": 401,
     "media_too_large": 413,
+    "input_too_large": 413,
     "range_not_satisfiable": 416,
     "storage_full": 507,
+    # What the tus protocol asks for.
+    "tus_version": 412,
+    "upload_content_type": 415,
+    "upload_header": 400,
+    "upload_checksum_algorithm": 400,
+    "upload_checksum": 460,
+    "upload_expired": 410,
+    "upload_too_long": 413,
 }
 
 log = structlog.get_logger(__name__)
+
+
+def _phrase(status: int) -> str:
+    return "Checksum Mismatch" if status == 460 else HTTPStatus(status).phrase
 
 
 def status_of(error: DomainError) -> int:
@@ -45,7 +59,7 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {
         status: {
             "model": Problem,
-            "description": HTTPStatus(status).phrase,
+            "description": _phrase(status),
             "content": {MEDIA_TYPE: {}},
         }
         for status in statuses
@@ -95,7 +109,12 @@ _CODES = {413: "body_too_large", 422: "invalid_request"}
 
 
 def _extra_headers(error: DomainError) -> dict[str, str] | None:
-    """What HTTP wants beside the document: how long the file is whose range was missed."""
+    """What HTTP wants beside the document: how long the file is whose range was missed.
+
+    And where an upload goes on that was sent from elsewhere.
+    """
+    if isinstance(error, OffsetConflict):
+        return {"upload-offset": str(error.offset)}
     size = getattr(error, "size", None)
     return None if size is None else {"content-range": f"bytes */{size}"}
 
@@ -116,7 +135,7 @@ def _answer(
     headers: Any = None,
 ) -> JSONResponse:
     problem = Problem(
-        title=HTTPStatus(status).phrase,
+        title=_phrase(status),
         status=status,
         detail=detail,
         code=code,
@@ -126,6 +145,7 @@ def _answer(
     )
     extra = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
     extra |= headers or {}
+    extra |= getattr(request.state, "headers", {})  # what a route says with every answer
     envelope = envelope_of(request.url.path)
     if envelope is not None:
         status, document = envelope(problem)

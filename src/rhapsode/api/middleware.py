@@ -80,7 +80,7 @@ class Bounded:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["type"] != "http" or scope["path"] in _UPLOADS:
+        if scope["type"] != "http" or _is_upload(scope["path"]):
             await self._app(scope, receive, send)
             return
         limit = RESULT_BYTES if scope["path"].endswith("/result") else DOCUMENT_BYTES
@@ -88,10 +88,36 @@ class Bounded:
 
 
 _UPLOADS = {"/api/media", "/v1/audio/transcriptions", "/v1/audio/translations"}
+_RESUMABLE = "/api/uploads"
+_LEASED_MEDIA = re.compile(r"/api/runners/[^/]+/leases/[^/]+/[^/]+/media")
 DOCUMENT_BYTES = 64 * 1024
 RESULT_BYTES = 128 * 1024 * 1024
 """A transcript of a day with a time for each word takes about 20 MB. Its route reads it only
 once it knows the runner."""
+
+
+def _is_upload(path: str) -> bool:
+    if path == _RESUMABLE or path.startswith(f"{_RESUMABLE}/"):
+        return True
+    return path in _UPLOADS or _LEASED_MEDIA.fullmatch(path) is not None
+
+
+class Overridden:
+    """Lets a POST stand for another method of the tus protocol, where proxies know few.
+
+    Only there: nothing else expects it.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] == "http" and scope["path"].startswith(f"{_RESUMABLE}/"):
+            wanted = Headers(scope=scope).get("x-http-method-override", "").upper()
+            if scope["method"] == "POST" and wanted in {"PATCH", "DELETE", "HEAD"}:
+                scope["method"] = wanted
+        await self._app(scope, receive, send)
 
 
 def _bounded(receive: Receive, limit: int) -> Receive:

@@ -108,12 +108,17 @@ def _rules(settings: Settings) -> Rules:
         sweep_seconds=queue.sweep_seconds,
         claim_wait_seconds=queue.claim_wait_seconds_max,
         abandoned_upload_seconds=queue.abandoned_upload_seconds,
+        unfinished_upload_seconds=queue.unfinished_upload_seconds,
         max_attempts=queue.max_attempts,
         max_upload_bytes=settings.server.max_upload_bytes,
         presign_downloads=settings.storage.presign_downloads,
         transcription_stand_in=settings.transcription.stand_in,
         transcription_grace_seconds=settings.transcription.grace_seconds,
         public_url=settings.server.public_url,
+        fetch_by_server=settings.outbound.fetch_by == "server",
+        connect_seconds=settings.outbound.connect_seconds,
+        read_seconds=settings.outbound.read_seconds,
+        max_redirects=settings.outbound.max_redirects,
         fetch_seconds=settings.outbound.fetch_seconds,
         least_url_seconds=settings.outbound.least_url_seconds,
         model_aliases=settings.openai.models,
@@ -179,6 +184,7 @@ async def _background(context: Context) -> AsyncIterator[None]:
         yield
     finally:
         context.closing.set()
+        await context.tasks.close()
         for task in tasks:
             task.cancel()
         with contextlib.suppress(asyncio.CancelledError):

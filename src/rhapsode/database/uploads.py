@@ -179,10 +179,24 @@ async def keep(
     return (await connection.execute(statement)).rowcount > 0
 
 
-async def release(connection: AsyncConnection, upload_id: UploadId, holder: UUID) -> None:
-    """Leave the assembly to whoever comes next."""
-    statement = _held(upload_id, holder, UploadState.ASSEMBLING).values(held_until=None)
-    await connection.execute(statement)
+async def postpone(
+    connection: AsyncConnection,
+    upload_id: UploadId,
+    holder: UUID,
+    until: datetime,
+    reason: UploadError | None,
+) -> None:
+    """Leave the assembly to whoever comes next, after that time."""
+    statement = _held(upload_id, holder, UploadState.ASSEMBLING)
+    await connection.execute(statement.values(held_until=until, **_error_values(reason)))
+
+
+def _error_values(error: UploadError | None) -> dict[str, Any]:
+    return {
+        "error_code": error.code if error else None,
+        "error_message": error.message if error else None,
+        "error_hint": error.hint if error else None,
+    }
 
 
 async def finish(
@@ -190,7 +204,7 @@ async def finish(
 ) -> bool:
     """Assembling → finished; False if the assembly is somebody else's meanwhile."""
     statement = _held(upload_id, holder, UploadState.ASSEMBLING).values(
-        state=UploadState.FINISHED, media_id=media_id
+        state=UploadState.FINISHED, media_id=media_id, **_error_values(None)
     )
     return (await connection.execute(statement)).rowcount > 0
 
@@ -200,10 +214,7 @@ async def fail(
 ) -> bool:
     """Assembling → failed; False if the assembly is somebody else's meanwhile."""
     statement = _held(upload_id, holder, UploadState.ASSEMBLING).values(
-        state=UploadState.FAILED,
-        error_code=error.code,
-        error_message=error.message,
-        error_hint=error.hint,
+        state=UploadState.FAILED, **_error_values(error)
     )
     return (await connection.execute(statement)).rowcount > 0
 
@@ -260,9 +271,7 @@ async def remove(connection: AsyncConnection, upload_id: UploadId) -> None:
 
 async def forget_parts(connection: AsyncConnection, upload_id: UploadId) -> None:
     """Forget the parts of an upload that has ended; their objects are gone."""
-    await connection.execute(
-        upload_parts.delete().where(upload_parts.c.upload_id == upload_id)
-    )
+    await connection.execute(upload_parts.delete().where(upload_parts.c.upload_id == upload_id))
     await connection.execute(
         uploads.update().where(uploads.c.id == upload_id).values(held_until=None)
     )

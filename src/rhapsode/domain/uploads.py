@@ -127,7 +127,9 @@ def parsed_checksum(text: str) -> Checksum:
 def parsed_metadata(text: str) -> Metadata:
     """The value of Upload-Metadata: `key base64, key base64, …`; Invalid where it is none."""
     if len(text) > MOST_METADATA_CHARACTERS:
-        raise _malformed(f"Upload-Metadata is longer than {MOST_METADATA_CHARACTERS} characters")
+        raise _malformed(
+            f"Upload-Metadata is longer than {MOST_METADATA_CHARACTERS} characters"
+        )
     found: Metadata = {}
     for item in filter(None, (item.strip() for item in text.split(","))):
         key, _, value = item.partition(" ")

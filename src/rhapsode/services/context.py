@@ -14,6 +14,7 @@ from rhapsode.outbound.guard import Policy
 from rhapsode.outbound.smtp import SmtpConfig
 from rhapsode.services.known import KnownRunners
 from rhapsode.services.recorder import Recorder
+from rhapsode.services.tasks import Tasks
 from rhapsode.services.waiting import ClaimQueue
 from rhapsode.storage.inputs import InputBuckets
 from rhapsode.storage.objects import ObjectStore
@@ -30,12 +31,18 @@ class Rules:
     online_seconds: float = 90.0
     abandoned_upload_seconds: float = 3600.0
     login_seconds: float = 14 * 86400.0
+    unfinished_upload_seconds: float = 86400.0
+    assembly_wait_seconds: float = 20.0
     max_attempts: int = 3
     max_upload_bytes: int = 64 * 1024**3
     presign_downloads: bool = False
     transcription_stand_in: bool = True
     transcription_grace_seconds: float = 600.0
     public_url: str | None = None
+    fetch_by_server: bool = False
+    connect_seconds: float = 10.0
+    read_seconds: float = 60.0
+    max_redirects: int = 5
     fetch_seconds: float = 6 * 3600.0
     least_url_seconds: float = 60.0
     model_aliases: Mapping[str, str] = field(default_factory=dict)
@@ -62,6 +69,7 @@ class Context:
     policy: Policy = field(default_factory=Policy)
     input_buckets: InputBuckets | None = None
     known_runners: KnownRunners = field(default_factory=KnownRunners)
+    tasks: Tasks = field(default_factory=Tasks)
     smtp: SmtpConfig | None = None
     closing: asyncio.Event = field(default_factory=asyncio.Event)
 

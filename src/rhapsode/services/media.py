@@ -46,9 +46,9 @@ async def receive(
     context: Context, user: User, incoming: Incoming, *, request: Once | None = None
 ) -> Media:
     """Store a recording and look into it; what cannot be used leaves nothing behind."""
-    _ensure_welcome(context, incoming.size)
+    ensure_welcome(context, incoming.size)
 
-    arriving = _Arriving(_limited(incoming.chunks, context.rules))
+    arriving = _Arriving(limited(incoming.chunks, context.rules))
 
     async def create() -> Media:
         return await make(
@@ -93,7 +93,8 @@ class _Arriving:
         return found.hexdigest()
 
 
-def _ensure_welcome(context: Context, size: int | None) -> None:
+def ensure_welcome(context: Context, size: int | None) -> None:
+    """Limited where a recording of that size is too large, or has no room."""
     limit = context.rules.max_upload_bytes
     if size is not None and size > limit:
         raise too_large(limit)
@@ -165,7 +166,7 @@ async def _looked_into(context: Context, item: Media, stored: Stored) -> MediaPr
     return await context.probe(item.key)
 
 
-async def _limited(chunks: AsyncIterator[bytes], rules: Rules) -> AsyncIterator[bytes]:
+async def limited(chunks: AsyncIterator[bytes], rules: Rules) -> AsyncIterator[bytes]:
     """The chunks, up to the size that is accepted, each within the time that one may take."""
     size = 0
     while True:

@@ -13,6 +13,7 @@ from rhapsode.database import users as users_table
 from rhapsode.domain.errors import DomainError
 from rhapsode.domain.jobs import Change, JobError
 from rhapsode.services import media as media_service
+from rhapsode.services import uploads as uploads_service
 from rhapsode.services import outbox
 from rhapsode.services import transcription
 from rhapsode.services.context import Context, now
@@ -40,6 +41,7 @@ async def run(context: Context) -> None:
         await _tried(sweep(context))
         if rounds % _CLEAN_UP_EVERY == 0:
             await _tried(clean_up(context))
+            await _tried(uploads_service.sweep_orphans(context))
         rounds += 1
         await asyncio.sleep(context.rules.sweep_seconds)
 
@@ -74,7 +76,7 @@ async def sweep(context: Context) -> None:
 
     Each by itself: what cannot be removed must not keep jobs from coming back.
     """
-    for step in (lapse, media_service.sweep, transcription.sweep, wake):
+    for step in (lapse, media_service.sweep, uploads_service.sweep, transcription.sweep, wake):
         await _tried(step(context))
 
 

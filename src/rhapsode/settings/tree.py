@@ -215,6 +215,10 @@ class Queue(Section):
     abandoned_upload_seconds: Seconds = Field(
         3600.0, description="An upload that stands still for this long is removed."
     )
+    unfinished_upload_seconds: Seconds = Field(
+        86400.0,
+        description="A resumable upload that nobody goes on with for this long is removed.",
+    )
 
     @model_validator(mode="after")
     def _lease_outlives_heartbeat(self) -> "Queue":

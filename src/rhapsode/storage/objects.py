@@ -7,7 +7,7 @@ import os
 import shutil
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -90,9 +90,7 @@ class ObjectStore:
     async def put_bytes(self, key: str, content: bytes) -> Stored:
         """Store bytes that are at hand anyway."""
         digest = await asyncio.to_thread(lambda: hashlib.sha256(content).hexdigest())
-        await _translated(
-            obstore.put_async(self._store, key, content, use_multipart=False)
-        )
+        await _translated(obstore.put_async(self._store, key, content, use_multipart=False))
         if self._folder is not None:
             await _translated(asyncio.to_thread(_sync, self._folder / key))
         return Stored(len(content), digest)
@@ -128,6 +126,20 @@ class ObjectStore:
             await _translated(obstore.delete_async(self._store, key))
         except NotFound:
             return
+
+    async def delete_below(self, prefix: str) -> None:
+        """Remove every object whose key goes on behind this prefix and a slash."""
+        if self._folder is not None:
+            await _translated(asyncio.to_thread(_remove_tree, self._folder / prefix))
+            return
+        with _translating():
+            async for batch in obstore.list(self._store, prefix=prefix):
+                await obstore.delete_async(self._store, [item["path"] for item in batch])
+
+    async def folders(self, prefix: str) -> list[str]:
+        """What stands between the prefix and the next slash in any key; for maintenance."""
+        found = await _translated(obstore.list_with_delimiter_async(self._store, prefix))
+        return sorted(path.rsplit("/", 1)[-1] for path in found["common_prefixes"])
 
     async def keys(self, prefix: str) -> list[str]:
         """All keys under a prefix; for maintenance and tests, not for request handlers."""
@@ -249,6 +261,11 @@ def _remove(path: Path) -> None:
     # obstore stages an upload beside its target, as `name#1`; a kill leaves that file.
     for staged in path.parent.glob(f"{path.name}#*"):
         staged.unlink(missing_ok=True)
+
+
+def _remove_tree(folder: Path) -> None:
+    with suppress(FileNotFoundError):
+        shutil.rmtree(folder)
 
 
 async def _translated(work: Awaitable[T]) -> T:
