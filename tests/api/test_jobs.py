@@ -57,8 +57,13 @@ async def test_a_job_with_the_defaults(ann: Person) -> None:
         "queued_at": body["created_at"],
         "started_at": None,
         "finished_at": None,
+        "transcribed_at": None,
         "error": None,
         "warnings": [],
+        "source": None,
+        "outputs": {},
+        "notify": {"email": False},
+        "retention": {"media_days": None, "transcript_days": None},
     }
     await ann.client.delete(f"/api/jobs/{body['id']}")
 

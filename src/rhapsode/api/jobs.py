@@ -2,11 +2,11 @@
 
 import asyncio
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Self
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Response
-from pydantic import Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from rhapsode.api.bodies import Answer, Asked, Page, page_of
 from rhapsode.api.deps import Ctx, CurrentUser, Flag, IdempotencyKey, Limit
@@ -14,22 +14,29 @@ from rhapsode.api.errors import problems
 from rhapsode.api.ranges import disposition
 from rhapsode.database.jobs import JobFilter
 from rhapsode.domain.cues import Shaping
+from rhapsode.domain.deliveries import ARTIFACTS
 from rhapsode.domain.formats import Format, render
 from rhapsode.domain.jobs import (
     DEFAULT_ENGINE,
     DEFAULT_MODEL,
+    MAX_DAYS,
     MAX_PROMPT_CHARACTERS,
     Job,
     JobId,
     JobSpec,
     JobState,
     Layout,
+    Notify,
     Priority,
+    Retention,
+    Source,
 )
 from rhapsode.domain.media import MediaId
-from rhapsode.services import jobs
+from rhapsode.domain.urls import MAX_URL_CHARACTERS, shown
+from rhapsode.services import jobs, retrying
 from rhapsode.services.idempotency import once
 from rhapsode.services.jobs import JobOrder
+from rhapsode.services.retrying import Fresh
 
 router = APIRouter(prefix="/jobs", tags=["jobs"], responses=problems(401, 403, 503))
 
@@ -56,17 +63,95 @@ class SpecBody(Asked):
         return JobSpec(**dict(self))
 
 
-class JobInput(Asked):
-    """The recording: one that was uploaded."""
+Url = Annotated[str, Field(min_length=1, max_length=MAX_URL_CHARACTERS)]
+Days = Annotated[float, Field(ge=0, le=MAX_DAYS)]
+Outputs = Annotated[
+    dict[str, Url],
+    Field(
+        max_length=len(ARTIFACTS),
+        description=f"What is PUT where, by name: {', '.join(ARTIFACTS)}.",
+        examples=[{"vtt": "https://bucket.example.org/talk.vtt?X-Amz-Signature=…"}],
+    ),
+]
 
-    media_id: UUID
+
+class JobInput(Asked):
+    """The recording: one that was uploaded, or the URL of one."""
+
+    media_id: UUID | None = None
+    url: Url | None = Field(
+        None,
+        description="http(s), perhaps presigned, or `s3://BUCKET/KEY` where the operator "
+        "opened the bucket. It is fetched as the job starts.",
+    )
+    keep: bool = Field(
+        False, description="Whether what is fetched from the URL is kept as a recording."
+    )
+    name: Annotated[str, Field(min_length=1, max_length=1000)] | None = Field(
+        None, description="The job's name, where not the recording's, or the URL's last part."
+    )
+
+    @model_validator(mode="after")
+    def _is_one_thing(self) -> Self:
+        if (self.media_id is None) == (self.url is None):
+            raise ValueError("exactly one of media_id and url is needed")
+        if self.keep and self.url is None:
+            raise ValueError("keep goes with url; a recording of media_id is kept anyway")
+        return self
+
+
+class NotifyBody(Asked):
+    """Who is told of the job's end, beside the webhooks."""
+
+    email: bool = Field(False, description="Whether the job's owner gets an e-mail.")
+
+
+class RetentionBody(Asked):
+    """Days that things are kept after the job's end; 0 not at all, null as the server does."""
+
+    media_days: Days | None = None
+    transcript_days: Days | None = None
 
 
 class NewJob(Asked):
-    """A request to transcribe."""
+    """A request to transcribe, and where the results shall go."""
 
     input: JobInput
     spec: SpecBody = Field(default_factory=SpecBody)
+    outputs: Outputs = Field(default_factory=dict)
+    notify: NotifyBody = Field(default_factory=NotifyBody)
+    retention: RetentionBody = Field(default_factory=RetentionBody)
+
+    def to_order(self) -> JobOrder:
+        """The order in the services' terms."""
+        given = self.input
+        return JobOrder(
+            spec=self.spec.to_domain(),
+            media_id=None if given.media_id is None else MediaId(given.media_id),
+            source=None if given.url is None else Source(url=given.url, keep=given.keep),
+            name=given.name,
+            outputs=self.outputs,
+            notify=Notify(email=self.notify.email),
+            retention=Retention(**dict(self.retention)),
+        )
+
+
+class FreshInput(Asked):
+    """Another URL of the same recording."""
+
+    url: Url
+
+
+class Again(Asked):
+    """Fresh URLs in place of those that stopped working; the others stay."""
+
+    input: FreshInput | None = None
+    outputs: Outputs = Field(default_factory=dict)
+
+    def to_fresh(self) -> Fresh:
+        """The URLs in the services' terms."""
+        url = None if self.input is None else self.input.url
+        return Fresh(input_url=url, outputs=self.outputs)
 
 
 class SpecAnswer(Answer):
@@ -95,8 +180,36 @@ class ErrorBody(Answer):
     message: str
 
 
+Shown = Annotated[str, BeforeValidator(shown)]
+"""A URL without what may be secret in it."""
+
+
+class SourceBody(Answer):
+    """Where the recording is fetched from, without credentials and query."""
+
+    url: Shown
+    keep: bool
+
+
+class NotifyAnswer(Answer):
+    """Who is told of the job's end, beside the webhooks."""
+
+    email: bool
+
+
+class RetentionAnswer(Answer):
+    """Days that things are kept after the job's end; null as the server does."""
+
+    media_days: float | None
+    transcript_days: float | None
+
+
 class JobBody(Answer):
-    """One job as it stands. The duration is the recording's, in seconds."""
+    """One job as it stands. The duration is the recording's, in seconds.
+
+    Of the outputs' URLs, credentials and query are not shown. Once `transcribed_at` is set,
+    there is a transcript, whatever the state; what may remain is to deliver it.
+    """
 
     id: UUID
     name: str
@@ -114,8 +227,13 @@ class JobBody(Answer):
     queued_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    transcribed_at: datetime | None
     error: ErrorBody | None
     warnings: list[str]
+    source: SourceBody | None
+    outputs: dict[str, Shown]
+    notify: NotifyAnswer
+    retention: RetentionAnswer
 
 
 def job_body(job: Job) -> JobBody:
@@ -127,10 +245,9 @@ def job_body(job: Job) -> JobBody:
 async def create(
     context: Ctx, user: CurrentUser, asked: NewJob, idempotency_key: IdempotencyKey = None
 ) -> JobBody:
-    """Queue a job for an uploaded recording."""
+    """Queue a job for an uploaded recording, or for one behind a URL."""
     wanted = once(user.id, idempotency_key, "POST jobs", asked.model_dump_json())
-    order = JobOrder(spec=asked.spec.to_domain(), media_id=MediaId(asked.input.media_id))
-    job = await jobs.create(context, user, order, request=wanted)
+    job = await jobs.create(context, user, asked.to_order(), request=wanted)
     return job_body(job)
 
 
@@ -144,6 +261,14 @@ async def page(
         Query(max_length=200, pattern=r"^[^\x00]*$", description="Part of a name."),
     ] = None,
     media_id: UUID | None = None,
+    source: Annotated[
+        str | None,
+        Query(
+            max_length=1000,
+            pattern=r"^[^\x00?#]*$",
+            description="Only recordings by URL, with a URL that begins like this.",
+        ),
+    ] = None,
     cursor: UUID | None = None,
     limit: Limit = 50,
 ) -> Page[JobBody]:
@@ -153,6 +278,7 @@ async def page(
         states=state or (),
         search=search,
         media_id=None if media_id is None else MediaId(media_id),
+        source=source,
         before=None if cursor is None else JobId(cursor),
     )
     found = await jobs.page(context, wanted, limit + 1)
@@ -172,9 +298,15 @@ async def cancel(context: Ctx, user: CurrentUser, job_id: UUID) -> JobBody:
 
 
 @router.post("/{job_id}/retry", responses=problems(404, 409, 422))
-async def retry(context: Ctx, user: CurrentUser, job_id: UUID) -> JobBody:
-    """Queue a job again that failed, expired or was canceled."""
-    return job_body(await jobs.retry(context, user, JobId(job_id)))
+async def retry(
+    context: Ctx, user: CurrentUser, job_id: UUID, asked: Again | None = None
+) -> JobBody:
+    """Queue a job again that failed, expired or was canceled, perhaps with fresh URLs.
+
+    Where there is a transcript already, only what was not delivered is sent again.
+    """
+    fresh = (asked or Again()).to_fresh()
+    return job_body(await retrying.retry(context, user, JobId(job_id), fresh))
 
 
 @router.delete("/{job_id}", status_code=204, responses=problems(404, 422))

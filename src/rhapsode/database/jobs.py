@@ -25,7 +25,7 @@ from rhapsode.domain.jobs import (
     RunnerId,
     Source,
 )
-from rhapsode.domain.media import MediaId
+from rhapsode.domain.media import Media, MediaId
 from rhapsode.domain.runners import AssignedMedia, Lease
 from rhapsode.domain.users import UserId
 
@@ -44,6 +44,7 @@ class JobFilter:
     states: Collection[JobState] = ()
     search: str | None = None
     media_id: MediaId | None = None
+    source: str | None = None
     before: JobId | None = None
 
 
@@ -150,6 +151,9 @@ def _conditions(wanted: JobFilter) -> list[ColumnElement[bool]]:
         conditions.append(jobs.c.name.icontains(wanted.search, autoescape=True))
     if wanted.media_id is not None:
         conditions.append(jobs.c.media_id == wanted.media_id)
+    if wanted.source:  # no LIKE: on SQLite that does not tell `A` from `a`
+        beginning = func.substr(jobs.c.source_url, 1, len(wanted.source))
+        conditions.append(beginning == wanted.source)
     if wanted.before is not None:
         conditions.append(jobs.c.id < wanted.before)
     return conditions
@@ -269,6 +273,24 @@ async def fail(
     return await _applied(connection, _leased(lease).values(values))
 
 
+async def expire(
+    connection: AsyncConnection,
+    lease: Lease,
+    *,
+    now: datetime,
+    error: JobError,
+) -> Job | None:
+    """End a lease because a URL does not work any more; None if the lease is lost."""
+    values = _ended(TRANSITIONS[Change.EXPIRE].target, now, error)
+    return await _applied(connection, _leased(lease).values(values))
+
+
+async def keep(connection: AsyncConnection, lease: Lease, item: Media) -> Job | None:
+    """Make a stored recording the job's own; None if the lease is lost."""
+    values = {"media_id": item.id, "duration": item.duration}
+    return await _applied(connection, _leased(lease).values(values))
+
+
 async def give_back(
     connection: AsyncConnection,
     lease: Lease,
@@ -318,25 +340,39 @@ async def cancel(connection: AsyncConnection, job_id: JobId, now: datetime) -> J
 
 
 async def retry(
-    connection: AsyncConnection, job_id: JobId, attempts: int, now: datetime
+    connection: AsyncConnection,
+    job_id: JobId,
+    attempts: int,
+    now: datetime,
+    *,
+    source_url: str | None = None,
+    outputs: Mapping[str, str] | None = None,
 ) -> Job | None:
-    """Queue an ended job once more, with this many fresh attempts; None if it may not be."""
+    """Queue an ended job once more, with this many fresh attempts; None if it may not be.
+
+    Where given, `source_url` and `outputs` take the place of what the job had.
+    """
     transition = TRANSITIONS[Change.RETRY]
+    values: dict[str, Any] = {
+        "state": transition.target,
+        "attempt": jobs.c.attempt + 1,
+        "max_attempts": jobs.c.attempt + attempts,
+        "queued_at": now,
+        "runner_id": None,
+        "runner_name": None,
+        "started_at": None,
+        "finished_at": None,
+        "error_code": None,
+        "error_message": None,
+    }
+    if source_url is not None:
+        values["source_url"] = source_url
+    if outputs is not None:
+        values["outputs"] = dict(outputs)
     statement = (
         jobs.update()
         .where(jobs.c.id == job_id, jobs.c.state.in_(sorted(transition.sources)))
-        .values(
-            state=transition.target,
-            attempt=jobs.c.attempt + 1,
-            max_attempts=jobs.c.attempt + attempts,
-            queued_at=now,
-            runner_id=None,
-            runner_name=None,
-            started_at=None,
-            finished_at=None,
-            error_code=None,
-            error_message=None,
-        )
+        .values(values)
     )
     return await _applied(connection, statement)
 

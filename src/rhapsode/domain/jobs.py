@@ -17,6 +17,8 @@ RunnerId = NewType("RunnerId", UUID)
 DEFAULT_ENGINE = "faster-whisper"
 DEFAULT_MODEL = "base"
 MAX_PROMPT_CHARACTERS = 2000
+MAX_DAYS = 36500
+"""A century, for what is kept."""
 
 
 class JobState(StrEnum):

@@ -199,41 +199,14 @@ async def cancel(context: Context, user: User, job_id: JobId) -> Job:
             raise not_found()
         canceled = await table.cancel(transaction.connection, job_id, now())
         if canceled is None:
-            raise _refusal(job, Change.CANCEL)
+            raise refusal(job, Change.CANCEL)
         await outbox.canceled(transaction, canceled)
         transaction.signal(stopped(canceled), changed(canceled))
     context.recorder.changed(Change.CANCEL, canceled)
     return canceled
 
 
-async def retry(context: Context, user: User, job_id: JobId) -> Job:
-    """Queue a job again that failed, expired or was canceled, with fresh attempts."""
-    async with context.database.write() as transaction:
-        job = await table.get(transaction.connection, job_id, user.id)
-        if job is None:
-            raise not_found()
-        await _ensure_media(transaction, job)
-        again = await table.retry(
-            transaction.connection, job_id, context.rules.max_attempts, now()
-        )
-        if again is None:
-            raise _refusal(job, Change.RETRY)
-        transaction.signal(queued(again), changed(again))
-    context.recorder.changed(Change.RETRY, again)
-    return again
-
-
-async def _ensure_media(transaction: Transaction, job: Job) -> None:
-    """Conflict unless the recording is there; from now to the commit it stays."""
-    if job.media_id is None or not await media_table.lock(transaction.connection, job.media_id):
-        raise Conflict(
-            "media_deleted",
-            "The recording of this job was deleted.",
-            hint="Upload it again and make a new job.",
-        )
-
-
-def _refusal(job: Job, change: Change) -> Conflict:
+def refusal(job: Job, change: Change) -> Conflict:
     """Why the compare-and-set did not apply."""
     try:
         ensure_allowed(job.state, change)

@@ -1,7 +1,5 @@
 """URLs of recordings and of results: which are taken at submission, and how s3:// is read."""
 
-import ipaddress
-import socket
 import unicodedata
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
@@ -102,25 +100,14 @@ def _ensure_apart(outputs: Mapping[str, str]) -> None:
 
 def _ensure_spoken_to(context: Context, url: str) -> None:
     """Refuses an address that stands in the URL itself; what names lead to is seen later."""
-    address = _address_in(urlsplit(url).hostname or "")
-    if address is not None and (words := context.policy.refusal(address)) is not None:
+    if (words := context.policy.refusal_of_host(_host(url))) is not None:
         raise refused(shown(url), words)
 
 
-def _address_in(host: str) -> str | None:
-    """The numeric address that a host is, however it is written; None for a name.
-
-    `2130706433`, `0x7f.1`, `0177.0.0.1`, full-width digits and `localhost` are loopback, too.
-    """
-    text = unicodedata.normalize("NFKC", host).rstrip(".").lower()
-    if text == "localhost" or text.endswith(".localhost"):
-        return "127.0.0.1"
-    try:
-        if ":" in text:
-            return str(ipaddress.IPv6Address(text.partition("%")[0]))
-        return socket.inet_ntoa(socket.inet_aton(text))
-    except (OSError, ValueError):
-        return None
+def _host(url: str) -> str:
+    """As clients read it that go by IDNA: full-width digits and stops are plain ones."""
+    name = unicodedata.normalize("NFKC", urlsplit(url).hostname or "")
+    return name.replace("\N{IDEOGRAPHIC FULL STOP}", ".")
 
 
 Expiring = list[tuple[str, str, datetime]]
