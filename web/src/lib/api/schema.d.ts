@@ -96,9 +96,15 @@ export interface paths {
         /**
          * Media
          * @description The recording of the lease; Range is understood.
+         *
+         *     That of a job by URL is passed on from there, where the server does that for its runners.
          */
         get: operations["runners_media"];
-        put?: never;
+        /**
+         * Keep
+         * @description Store what was fetched by URL as the job's recording. The same again is fine.
+         */
+        put: operations["runners_keep"];
         post?: never;
         delete?: never;
         options?: never;
@@ -245,7 +251,7 @@ export interface paths {
         put?: never;
         /**
          * Create
-         * @description Queue a job for an uploaded recording.
+         * @description Queue a job for an uploaded recording, or for one behind a URL.
          */
         post: operations["jobs_create"];
         delete?: never;
@@ -309,7 +315,9 @@ export interface paths {
         put?: never;
         /**
          * Retry
-         * @description Queue a job again that failed, expired or was canceled.
+         * @description Queue a job again that failed, expired or was canceled, perhaps with fresh URLs.
+         *
+         *     Where there is a transcript already, only what was not delivered is sent again.
          */
         post: operations["jobs_retry"];
         delete?: never;
@@ -406,6 +414,64 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/uploads": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Create
+         * @description Begin an upload; its address is in Location. Its first bytes may come along.
+         */
+        post: operations["uploads_create"];
+        delete?: never;
+        /**
+         * Discover
+         * @description What of the tus protocol this server speaks.
+         */
+        options: operations["uploads_discover"];
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/uploads/{upload_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get
+         * @description The upload as a document, with its media, or with why there is none.
+         */
+        get: operations["uploads_get"];
+        put?: never;
+        post?: never;
+        /**
+         * Delete
+         * @description End an upload and remove what arrived; a media that was made of it stays.
+         */
+        delete: operations["uploads_delete"];
+        options?: never;
+        /**
+         * Head
+         * @description Where the upload goes on, and what came of it. One that failed is gone (410).
+         */
+        head: operations["uploads_head"];
+        /**
+         * Append
+         * @description Send the bytes from Upload-Offset on. The last ones are answered with the media's id.
+         *
+         *     Where putting a long recording together takes its time, the answer comes without: ask then.
+         */
+        patch: operations["uploads_append"];
+        trace?: never;
+    };
     "/api/events": {
         parameters: {
             query?: never;
@@ -440,6 +506,70 @@ export interface paths {
         get: operations["events_one_job"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/jobs/{job_id}/deliveries": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Of Job
+         * @description What a job has sent, and what it still has to send.
+         */
+        get: operations["deliveries_of_job"];
+        put?: never;
+        /**
+         * Give Urls
+         * @description Deliver to fresh or further URLs; a job that has its transcript is not run again.
+         */
+        post: operations["deliveries_give_urls"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/deliveries": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Page
+         * @description One's deliveries, newest first.
+         */
+        get: operations["deliveries_page"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/deliveries/{delivery_id}/redeliver": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Redeliver
+         * @description Send it once more, or at once instead of later.
+         */
+        post: operations["deliveries_redeliver"];
         delete?: never;
         options?: never;
         head?: never;
@@ -614,6 +744,162 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/audio/transcriptions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Transcriptions
+         * @description What is said in a recording, in its language.
+         */
+        post: operations["openai_transcriptions"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/models": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Models
+         * @description Every model by its name, and OpenAI's names, which stand for the default.
+         */
+        get: operations["openai_models"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/models/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Model
+         * @description One model; 404 where there is none of that name.
+         */
+        get: operations["openai_model"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/transcription/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Page
+         * @description One's jobs, an administrator's everybody's, oldest first.
+         */
+        get: operations["transcription_page"];
+        put?: never;
+        /**
+         * Create
+         * @description Queue a recording by URL; 503 while submissions are locked.
+         */
+        post: operations["transcription_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/transcription/lock": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Lock
+         * @description Refuse submissions here from now on. For administrators.
+         */
+        get: operations["transcription_lock"];
+        put?: never;
+        /**
+         * Lock By Post
+         * @description Refuse submissions here from now on. For administrators.
+         */
+        post: operations["transcription_lock_by_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/transcription/unlock": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Unlock
+         * @description Take submissions again. For administrators.
+         */
+        get: operations["transcription_unlock"];
+        put?: never;
+        /**
+         * Unlock By Post
+         * @description Take submissions again. For administrators.
+         */
+        post: operations["transcription_unlock_by_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/transcription/{number}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get
+         * @description A job as it stands. With `poll`, once its end was read, it is removed a while later.
+         */
+        get: operations["transcription_get"];
+        put?: never;
+        post?: never;
+        /**
+         * Delete
+         * @description Cancel a job that runs; remove any other.
+         */
+        delete: operations["transcription_delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/healthz": {
         parameters: {
             query?: never;
@@ -679,6 +965,23 @@ export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
         /**
+         * Again
+         * @description Fresh URLs in place of those that stopped working; the others stay.
+         */
+        Again: {
+            input?: components["schemas"]["FreshInput"] | null;
+            /**
+             * Outputs
+             * @description What is PUT where, by name: json, txt, srt, vtt, tsv, csv, meta.
+             * @example {
+             *       "vtt": "https://bucket.example.org/talk.vtt?X-Amz-Signature=…"
+             *     }
+             */
+            outputs?: {
+                [key: string]: string;
+            };
+        };
+        /**
          * AssignedMedia
          * @description What a runner must know to fetch the recording and to check it.
          */
@@ -693,8 +996,38 @@ export interface components {
             duration: number | null;
         };
         /**
+         * AssignedSource
+         * @description What a runner must know to fetch a recording by URL, and how far it may go for it.
+         *
+         *     `url` may carry secrets, `shown` is what may be told of it. Without a `url`, the
+         *     recording comes by way of the server. With `keep`, the runner stores it there as the
+         *     job's media before it begins. Which addresses it speaks to is the runner's own affair.
+         */
+        AssignedSource: {
+            /** Name */
+            name: string;
+            /** Shown */
+            shown: string;
+            /** Url */
+            url: string | null;
+            /** Keep */
+            keep: boolean;
+            /** Max Bytes */
+            max_bytes: number;
+            /** Max Redirects */
+            max_redirects: number;
+            /** Connect Seconds */
+            connect_seconds: number;
+            /** Read Seconds */
+            read_seconds: number;
+            /** Fetch Seconds */
+            fetch_seconds: number;
+        };
+        /**
          * Assignment
          * @description One run of one job, handed to one runner: its lease.
+         *
+         *     The recording is either stored at the server (`media`) or has to be fetched (`source`).
          */
         Assignment: {
             /**
@@ -705,7 +1038,8 @@ export interface components {
             /** Attempt */
             attempt: number;
             spec: components["schemas"]["JobSpec"];
-            media: components["schemas"]["AssignedMedia"];
+            media?: components["schemas"]["AssignedMedia"] | null;
+            source?: components["schemas"]["AssignedSource"] | null;
         };
         /**
          * Capabilities
@@ -808,6 +1142,87 @@ export interface components {
             word_times: boolean;
         };
         /**
+         * DeliveryBody
+         * @description One thing on its way to one place.
+         *
+         *     `subject` is the artifact's name or the event. Of its URL, credentials and query are not
+         *     shown. `status`, `latency` (seconds), `error` and `response` tell of the last attempt;
+         *     `next_at` is when a pending one is tried next.
+         */
+        DeliveryBody: {
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /** Job Id */
+            job_id: string | null;
+            /** Endpoint Id */
+            endpoint_id: string | null;
+            kind: components["schemas"]["DeliveryKind"];
+            /** Subject */
+            subject: string;
+            /** Destination */
+            destination: string;
+            /** Url */
+            url: string | null;
+            state: components["schemas"]["DeliveryState"];
+            /** Attempts */
+            attempts: number;
+            /**
+             * Next At
+             * Format: date-time
+             */
+            next_at: string;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /** Settled At */
+            settled_at: string | null;
+            /** Status */
+            status: number | null;
+            /** Latency */
+            latency: number | null;
+            /** Error */
+            error: string | null;
+            /** Response */
+            response: string | null;
+        };
+        /**
+         * DeliveryKind
+         * @description What is sent, and how.
+         * @enum {string}
+         */
+        DeliveryKind: "artifact" | "webhook" | "email" | "notification";
+        /**
+         * DeliveryList
+         * @description All deliveries of a job, the oldest first.
+         */
+        DeliveryList: {
+            /** Items */
+            items: components["schemas"]["DeliveryBody"][];
+        };
+        /**
+         * DeliveryState
+         * @description Where a delivery stands.
+         * @enum {string}
+         */
+        DeliveryState: "held" | "pending" | "delivered" | "dead" | "expired" | "canceled";
+        /**
+         * Done
+         * @description It was done.
+         */
+        Done: {
+            /**
+             * Ok
+             * @default true
+             * @constant
+             */
+            ok: true;
+        };
+        /**
          * EngineBody
          * @description An engine and its models.
          */
@@ -854,6 +1269,8 @@ export interface components {
         /**
          * Failure
          * @description Why the run failed; a permanent failure is not tried again.
+         *
+         *     `expired` says that the recording's URL does not work any more: the job needs a fresh one.
          */
         Failure: {
             /** Code */
@@ -865,6 +1282,46 @@ export interface components {
              * @default false
              */
             permanent: boolean;
+            /**
+             * Expired
+             * @default false
+             */
+            expired: boolean;
+        };
+        /**
+         * FasterWhisperOptions
+         * @description What faster-whisper shall do. The runner decides in which numbers it computes.
+         */
+        FasterWhisperOptions: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            engine: "faster-whisper";
+            /**
+             * Language
+             * @description `auto` detects it.
+             * @default en
+             */
+            language: string;
+            /**
+             * Model
+             * @default small.en
+             */
+            model: string;
+            /**
+             * Input
+             * @description The recording, fetched when the job starts.
+             */
+            input: string;
+            outputs: components["schemas"]["Outputs"];
+            priority?: components["schemas"]["Priority"] | null;
+            /**
+             * Compute Type
+             * @default default
+             * @enum {string}
+             */
+            compute_type: "default" | "fp32" | "int8";
         };
         /**
          * Fault
@@ -885,6 +1342,35 @@ export interface components {
          * @enum {string}
          */
         Format: "json" | "txt" | "srt" | "vtt" | "tsv" | "csv";
+        /**
+         * FreshInput
+         * @description Another URL of the same recording.
+         */
+        FreshInput: {
+            /** Url */
+            url: string;
+        };
+        /**
+         * FreshUrls
+         * @description Where artifacts shall go that could not be delivered, or were not asked for before.
+         */
+        FreshUrls: {
+            /**
+             * Outputs
+             * @description What is PUT where, by name: json, txt, srt, vtt, tsv, csv, meta.
+             * @example {
+             *       "vtt": "https://bucket.example.org/talk.vtt?X-Amz-Signature=…"
+             *     }
+             */
+            outputs: {
+                [key: string]: string;
+            };
+        };
+        /** HTTPValidationError */
+        HTTPValidationError: {
+            /** Detail */
+            detail?: components["schemas"]["ValidationError"][];
+        };
         /**
          * Health
          * @description It lives.
@@ -910,6 +1396,9 @@ export interface components {
         /**
          * JobBody
          * @description One job as it stands. The duration is the recording's, in seconds.
+         *
+         *     Of the outputs' URLs, credentials and query are not shown. Once `transcribed_at` is set,
+         *     there is a transcript, whatever the state; what may remain is to deliver it.
          */
         JobBody: {
             /**
@@ -953,20 +1442,42 @@ export interface components {
             started_at: string | null;
             /** Finished At */
             finished_at: string | null;
+            /** Transcribed At */
+            transcribed_at: string | null;
             error: components["schemas"]["ErrorBody"] | null;
             /** Warnings */
             warnings: string[];
+            source: components["schemas"]["SourceBody"] | null;
+            /** Outputs */
+            outputs: {
+                [key: string]: string;
+            };
+            notify: components["schemas"]["NotifyAnswer"];
+            retention: components["schemas"]["RetentionAnswer"];
         };
         /**
          * JobInput
-         * @description The recording: one that was uploaded.
+         * @description The recording: one that was uploaded, or the URL of one.
          */
         JobInput: {
+            /** Media Id */
+            media_id?: string | null;
             /**
-             * Media Id
-             * Format: uuid
+             * Url
+             * @description http(s), perhaps presigned, or `s3://BUCKET/KEY` where the operator opened the bucket. It is fetched as the job starts.
              */
-            media_id: string;
+            url?: string | null;
+            /**
+             * Keep
+             * @description Whether what is fetched from the URL is kept as a recording.
+             * @default false
+             */
+            keep: boolean;
+            /**
+             * Name
+             * @description The job's name, where not the recording's, or the URL's last part.
+             */
+            name?: string | null;
         };
         /**
          * JobSpec
@@ -1083,6 +1594,30 @@ export interface components {
          */
         MediaState: "receiving" | "ready" | "deleting";
         /**
+         * Model
+         * @description A model that can be asked for.
+         */
+        Model: {
+            /** Id */
+            id: string;
+            /**
+             * Object
+             * @default model
+             * @constant
+             */
+            object: "model";
+            /**
+             * Created
+             * @default 0
+             */
+            created: number;
+            /**
+             * Owned By
+             * @default rhapsode
+             */
+            owned_by: string;
+        };
+        /**
          * ModelBody
          * @description A model; no languages means that nobody knows which it has.
          */
@@ -1097,12 +1632,38 @@ export interface components {
             size_bytes: number | null;
         };
         /**
+         * ModelList
+         * @description All models.
+         */
+        ModelList: {
+            /**
+             * Object
+             * @default list
+             * @constant
+             */
+            object: "list";
+            /** Data */
+            data: components["schemas"]["Model"][];
+        };
+        /**
          * NewJob
-         * @description A request to transcribe.
+         * @description A request to transcribe, and where the results shall go.
          */
         NewJob: {
             input: components["schemas"]["JobInput"];
             spec?: components["schemas"]["SpecBody"];
+            /**
+             * Outputs
+             * @description What is PUT where, by name: json, txt, srt, vtt, tsv, csv, meta.
+             * @example {
+             *       "vtt": "https://bucket.example.org/talk.vtt?X-Amz-Signature=…"
+             *     }
+             */
+            outputs?: {
+                [key: string]: string;
+            };
+            notify?: components["schemas"]["NotifyBody"];
+            retention?: components["schemas"]["RetentionBody"];
         };
         /**
          * NewKey
@@ -1194,6 +1755,32 @@ export interface components {
             password: string | null;
         };
         /**
+         * NotificationType
+         * @description How a client learns of the end.
+         * @enum {string}
+         */
+        NotificationType: "poll" | "expire" | "url";
+        /**
+         * NotifyAnswer
+         * @description Who is told of the job's end, beside the webhooks.
+         */
+        NotifyAnswer: {
+            /** Email */
+            email: boolean;
+        };
+        /**
+         * NotifyBody
+         * @description Who is told of the job's end, beside the webhooks.
+         */
+        NotifyBody: {
+            /**
+             * Email
+             * @description Whether the job's owner gets an e-mail.
+             * @default false
+             */
+            email: boolean;
+        };
+        /**
          * OptionsBody
          * @description What can be asked for, by whom it would be done, and how large it may be.
          */
@@ -1211,6 +1798,47 @@ export interface components {
             max_upload_bytes: number;
             /** Runners Online */
             runners_online: number;
+        };
+        /**
+         * Outputs
+         * @description Where the results are PUT; one of them is enough, whichever it is.
+         */
+        Outputs: {
+            /**
+             * Json Url
+             * @description The engine's own JSON.
+             */
+            json_url?: string | null;
+            /**
+             * Vtt Url
+             * @description WebVTT.
+             */
+            vtt_url?: string | null;
+            /**
+             * Txt Url
+             * @description Plain text.
+             */
+            txt_url?: string | null;
+            /**
+             * Csv Url
+             * @description CSV as whisper.cpp writes it.
+             */
+            csv_url?: string | null;
+            /**
+             * Meta Url
+             * @description The job's own document.
+             */
+            meta_url?: string | null;
+        };
+        /** Page[DeliveryBody] */
+        Page_DeliveryBody_: {
+            /** Items */
+            items: components["schemas"]["DeliveryBody"][];
+            /**
+             * Next
+             * @description Send it as `cursor` to get the next page.
+             */
+            next?: string | null;
         };
         /** Page[JobBody] */
         Page_JobBody_: {
@@ -1231,6 +1859,16 @@ export interface components {
              * @description Send it as `cursor` to get the next page.
              */
             next?: string | null;
+        };
+        /**
+         * PlainProblem
+         * @description FastAPI's own: a sentence, or a list of what is wrong where.
+         */
+        PlainProblem: {
+            /** Detail */
+            detail: string | {
+                [key: string]: unknown;
+            }[];
         };
         /**
          * Priority
@@ -1340,6 +1978,26 @@ export interface components {
             lease_seconds: number;
         };
         /**
+         * RetentionAnswer
+         * @description Days that things are kept after the job's end; null as the server does.
+         */
+        RetentionAnswer: {
+            /** Media Days */
+            media_days: number | null;
+            /** Transcript Days */
+            transcript_days: number | null;
+        };
+        /**
+         * RetentionBody
+         * @description Days that things are kept after the job's end; 0 not at all, null as the server does.
+         */
+        RetentionBody: {
+            /** Media Days */
+            media_days?: number | null;
+            /** Transcript Days */
+            transcript_days?: number | null;
+        };
+        /**
          * Role
          * @description A member transcribes, a speaker also records, an admin also administers.
          * @enum {string}
@@ -1396,6 +2054,16 @@ export interface components {
             speaker: string | null;
             /** Words */
             words: components["schemas"]["WordBody"][];
+        };
+        /**
+         * SourceBody
+         * @description Where the recording is fetched from, without credentials and query.
+         */
+        SourceBody: {
+            /** Url */
+            url: string;
+            /** Keep */
+            keep: boolean;
         };
         /**
          * SpecAnswer
@@ -1503,6 +2171,121 @@ export interface components {
             language_probability: number | null;
         };
         /**
+         * TranscriptionJob
+         * @description A job as that service shows it. Times are seconds since 1970, 0 where not yet.
+         */
+        TranscriptionJob: {
+            /** Id */
+            id: number;
+            /** Owner */
+            owner: string;
+            state: components["schemas"]["Word"];
+            /** Message */
+            message: string;
+            /** Media Length */
+            media_length: number;
+            /** Language Used */
+            language_used: string;
+            /**
+             * Request
+             * @description The request as JSON; only its owner sees it whole.
+             */
+            request: string;
+            /** Queue Time */
+            queue_time: number;
+            /** Start Time */
+            start_time: number;
+            /** Finish Time */
+            finish_time: number;
+            /** Processing Time */
+            processing_time: number;
+            /** Url Notified */
+            url_notified: boolean;
+            /** Priority */
+            priority: number;
+        };
+        /**
+         * TranscriptionRequest
+         * @description A request for a transcription.
+         */
+        TranscriptionRequest: {
+            /**
+             * Version
+             * @default 1
+             * @constant
+             */
+            version: "1";
+            /** @default poll */
+            notification_type: components["schemas"]["NotificationType"];
+            /**
+             * Notification Url
+             * @description With the type `url`: it is sent the job's document by PUT.
+             */
+            notification_url?: string | null;
+            /**
+             * Expiration
+             * @description Seconds after its end that the job is kept.
+             * @default 3600
+             */
+            expiration: number;
+            /**
+             * @description 0 batch, 1 normal, 2 urgent.
+             * @default 1
+             */
+            priority: components["schemas"]["Priority"];
+            /** Options */
+            options: components["schemas"]["WhisperOptions"] | components["schemas"]["WhisperCppOptions"] | components["schemas"]["FasterWhisperOptions"];
+        };
+        /**
+         * UploadBody
+         * @description An upload: how much of it has arrived, and the media that came of it.
+         */
+        UploadBody: {
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /** Name */
+            name: string;
+            state: components["schemas"]["UploadState"];
+            /** Size */
+            size: number | null;
+            /** Received */
+            received: number;
+            /** Media Id */
+            media_id: string | null;
+            error: components["schemas"]["UploadErrorBody"] | null;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /**
+             * Expires At
+             * Format: date-time
+             */
+            expires_at: string;
+        };
+        /**
+         * UploadErrorBody
+         * @description Why no recording came of it, or not yet.
+         */
+        UploadErrorBody: {
+            /** Code */
+            code: string;
+            /** Message */
+            message: string;
+            /** Hint */
+            hint: string | null;
+        };
+        /**
+         * UploadState
+         * @description Receiving → assembling → finished or failed; deleting is where all of them end.
+         * @enum {string}
+         */
+        UploadState: "receiving" | "assembling" | "finished" | "failed" | "deleting";
+        /**
          * UserBody
          * @description An account.
          */
@@ -1529,12 +2312,89 @@ export interface components {
             /** Items */
             items: components["schemas"]["UserBody"][];
         };
+        /** ValidationError */
+        ValidationError: {
+            /** Location */
+            loc: (string | number)[];
+            /** Message */
+            msg: string;
+            /** Error Type */
+            type: string;
+            /** Input */
+            input?: unknown;
+            /** Context */
+            ctx?: Record<string, never>;
+        };
         /**
          * Verdict
          * @description What a heartbeat answers.
          * @enum {string}
          */
         Verdict: "continue" | "cancel";
+        /**
+         * WhisperCppOptions
+         * @description What whisper.cpp shall do.
+         */
+        WhisperCppOptions: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            engine: "whisper.cpp";
+            /**
+             * Language
+             * @description `auto` detects it.
+             * @default en
+             */
+            language: string;
+            /**
+             * Model
+             * @default small.en
+             */
+            model: string;
+            /**
+             * Input
+             * @description The recording, fetched when the job starts.
+             */
+            input: string;
+            outputs: components["schemas"]["Outputs"];
+            priority?: components["schemas"]["Priority"] | null;
+        };
+        /**
+         * WhisperOptions
+         * @description What OpenAI's Whisper shall do.
+         */
+        WhisperOptions: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            engine: "openai-whisper";
+            /**
+             * Language
+             * @description `auto` detects it.
+             * @default en
+             */
+            language: string;
+            /**
+             * Model
+             * @default small.en
+             */
+            model: string;
+            /**
+             * Input
+             * @description The recording, fetched when the job starts.
+             */
+            input: string;
+            outputs: components["schemas"]["Outputs"];
+            priority?: components["schemas"]["Priority"] | null;
+        };
+        /**
+         * Word
+         * @description The states of that service.
+         * @enum {string}
+         */
+        Word: "queued" | "running" | "finished" | "error" | "expired" | "canceled";
         /**
          * WordBody
          * @description One word: its times in seconds, and how sure the engine is of it (0 to 1).
@@ -1982,6 +2842,112 @@ export interface operations {
             };
             /** @description Service Unavailable */
             503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    runners_keep: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                runner_id: string;
+                job_id: string;
+                attempt: number;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/octet-stream": string;
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Insufficient Storage */
+            507: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2511,6 +3477,8 @@ export interface operations {
                 /** @description Part of a name. */
                 search?: string | null;
                 media_id?: string | null;
+                /** @description Only recordings by URL, with a URL that begins like this. */
+                source?: string | null;
                 cursor?: string | null;
                 /** @description How many to return at most. */
                 limit?: number;
@@ -2894,7 +3862,11 @@ export interface operations {
             };
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["Again"] | null;
+            };
+        };
         responses: {
             /** @description Successful Response */
             200: {
@@ -3490,6 +4462,619 @@ export interface operations {
             };
         };
     };
+    uploads_create: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description The same key with the same request makes one thing, however often sent. */
+                "Idempotency-Key"?: string | null;
+                "Tus-Resumable": string;
+                "Upload-Length"?: string;
+                "Upload-Defer-Length"?: string;
+                "Upload-Metadata"?: string;
+                "Upload-Checksum"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/offset+octet-stream": string;
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Precondition Failed */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unsupported Media Type */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Checksum Mismatch */
+            460: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Insufficient Storage */
+            507: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    uploads_discover: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    uploads_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                upload_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UploadBody"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Gone */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    uploads_delete: {
+        parameters: {
+            query?: never;
+            header: {
+                "Tus-Resumable": string;
+            };
+            path: {
+                upload_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Precondition Failed */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    uploads_head: {
+        parameters: {
+            query?: never;
+            header: {
+                "Tus-Resumable": string;
+            };
+            path: {
+                upload_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Gone */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Precondition Failed */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    uploads_append: {
+        parameters: {
+            query?: never;
+            header: {
+                "Tus-Resumable": string;
+                "Upload-Offset"?: string;
+                "Upload-Checksum"?: string;
+                "Upload-Length"?: string;
+            };
+            path: {
+                upload_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/offset+octet-stream": string;
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Gone */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Precondition Failed */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unsupported Media Type */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Checksum Mismatch */
+            460: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Insufficient Storage */
+            507: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     events_all_jobs: {
         parameters: {
             query?: never;
@@ -3582,6 +5167,314 @@ export interface operations {
             };
             /** @description Not Found */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    deliveries_of_job: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                job_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeliveryList"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    deliveries_give_urls: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                job_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["FreshUrls"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeliveryList"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    deliveries_page: {
+        parameters: {
+            query?: {
+                /** @description Any of these. */
+                state?: components["schemas"]["DeliveryState"][] | null;
+                job_id?: string | null;
+                endpoint_id?: string | null;
+                cursor?: string | null;
+                /** @description How many to return at most. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_DeliveryBody_"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    deliveries_redeliver: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                delivery_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeliveryBody"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4194,6 +6087,656 @@ export interface operations {
                 content: {
                     "application/problem+json": unknown;
                     "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    openai_transcriptions: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "multipart/form-data": {
+                    /** Format: binary */
+                    file: string;
+                    /** @example whisper-1 */
+                    model: string;
+                    /** @enum {unknown} */
+                    response_format?: "json" | "text" | "srt" | "vtt" | "verbose_json" | "diarized_json";
+                    language?: string;
+                    prompt?: string;
+                    temperature?: number;
+                    stream?: boolean;
+                    "timestamp_granularities[]"?: ("word" | "segment")[];
+                };
+            };
+        };
+        responses: {
+            /** @description The transcript in the form asked for, or its events. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                    "text/plain": unknown;
+                    "text/event-stream": unknown;
+                };
+            };
+            /** @description OpenAI's error document. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": Record<string, never>;
+                };
+            };
+            /** @description OpenAI's error document. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": Record<string, never>;
+                };
+            };
+            /** @description OpenAI's error document. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": Record<string, never>;
+                };
+            };
+            /** @description OpenAI's error document. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": Record<string, never>;
+                };
+            };
+            /** @description OpenAI's error document. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": Record<string, never>;
+                };
+            };
+            /** @description OpenAI's error document. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": Record<string, never>;
+                };
+            };
+        };
+    };
+    openai_models: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ModelList"];
+                };
+            };
+            /** @description OpenAI's error document. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": Record<string, never>;
+                };
+            };
+            /** @description OpenAI's error document. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": Record<string, never>;
+                };
+            };
+            /** @description OpenAI's error document. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": Record<string, never>;
+                };
+            };
+            /** @description OpenAI's error document. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": Record<string, never>;
+                };
+            };
+            /** @description OpenAI's error document. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": Record<string, never>;
+                };
+            };
+            /** @description OpenAI's error document. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": Record<string, never>;
+                };
+            };
+        };
+    };
+    openai_model: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Model"];
+                };
+            };
+            /** @description OpenAI's error document. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": Record<string, never>;
+                };
+            };
+            /** @description OpenAI's error document. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": Record<string, never>;
+                };
+            };
+            /** @description OpenAI's error document. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": Record<string, never>;
+                };
+            };
+            /** @description OpenAI's error document. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": Record<string, never>;
+                };
+            };
+            /** @description OpenAI's error document. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": Record<string, never>;
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+            /** @description OpenAI's error document. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": Record<string, never>;
+                };
+            };
+        };
+    };
+    transcription_page: {
+        parameters: {
+            query?: {
+                offset?: number;
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TranscriptionJob"][];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PlainProblem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PlainProblem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PlainProblem"];
+                };
+            };
+        };
+    };
+    transcription_create: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The same key with the same request makes one thing, however often sent. */
+                "Idempotency-Key"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TranscriptionRequest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TranscriptionJob"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PlainProblem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PlainProblem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PlainProblem"];
+                };
+            };
+        };
+    };
+    transcription_lock: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Done"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PlainProblem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PlainProblem"];
+                };
+            };
+        };
+    };
+    transcription_lock_by_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Done"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PlainProblem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PlainProblem"];
+                };
+            };
+        };
+    };
+    transcription_unlock: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Done"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PlainProblem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PlainProblem"];
+                };
+            };
+        };
+    };
+    transcription_unlock_by_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Done"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PlainProblem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PlainProblem"];
+                };
+            };
+        };
+    };
+    transcription_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                number: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TranscriptionJob"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PlainProblem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PlainProblem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PlainProblem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PlainProblem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PlainProblem"];
+                };
+            };
+        };
+    };
+    transcription_delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                number: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Done"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PlainProblem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PlainProblem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PlainProblem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PlainProblem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PlainProblem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PlainProblem"];
                 };
             };
         };
