@@ -8,6 +8,7 @@ from uuid_utils.compat import uuid7
 
 from rhapsode.database import jobs, media, runners, users
 from rhapsode.database.engine import Database, open_database
+from rhapsode.database.tables import jobs as jobs_table
 from rhapsode.database.tables import metadata
 from rhapsode.domain.jobs import Job, JobId, JobSpec, JobState, RunnerId
 from rhapsode.domain.media import Media, MediaId, MediaProbe, MediaState
@@ -28,9 +29,12 @@ async def empty_database(url: str, *, pool_size: int = 10) -> Database:
     return database
 
 
-async def make_user(database: Database, role: Role = Role.MEMBER) -> User:
+async def make_user(
+    database: Database, role: Role = Role.MEMBER, email: str | None = None
+) -> User:
     user_id = UserId(uuid7())
-    user = User(id=user_id, email=f"{user_id}@example.org", role=role, created_at=NOW)
+    address = email or f"{user_id}@example.org"
+    user = User(id=user_id, email=address, role=role, created_at=NOW)
     async with database.write() as transaction:
         await users.insert(transaction.connection, user, None)
     return user
@@ -77,6 +81,13 @@ async def make_job(
     async with database.write() as transaction:
         await jobs.insert(transaction.connection, made)
     return made
+
+
+async def set_job(database: Database, job_id: JobId, **columns: Any) -> None:
+    """What time and services would have made of a job."""
+    async with database.write() as transaction:
+        statement = jobs_table.update().where(jobs_table.c.id == job_id).values(**columns)
+        await transaction.connection.execute(statement)
 
 
 async def make_runner(database: Database, *models: str) -> Runner:

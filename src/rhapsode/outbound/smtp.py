@@ -14,7 +14,6 @@ import aiosmtplib
 from aiosmtplib import (
     SMTPAuthenticationError,
     SMTPException,
-    SMTPNotSupported,
     SMTPRecipientsRefused,
     SMTPResponseException,
 )
@@ -61,14 +60,12 @@ async def send(config: SmtpConfig, message: EmailMessage, recipient: str) -> str
         raise _not_sent(error, "refuses the user name or the password") from error
     except SMTPRecipientsRefused as error:
         raise _refused(error.recipients[0]) from error
-    except SMTPNotSupported as error:
-        raise NotSent(f"The mail server lacks what is needed: {error.message}") from error
     except SMTPResponseException as error:
         raise _refused(error) from error
     except ssl.SSLError as error:
         raise NotSent(_tls_reason(error)) from error
     except (TimeoutError, SMTPException, OSError) as error:
-        raise _unreachable(error) from error
+        raise _other(error) from error
 
 
 async def _send(config: SmtpConfig, message: EmailMessage, recipient: str) -> str:
@@ -99,13 +96,19 @@ def _not_sent(error: SMTPResponseException, what: str, *, permanent: bool = Fals
     return NotSent(reason, status=error.code, permanent=permanent)
 
 
-def _unreachable(error: BaseException) -> NotSent:
+def _other(error: BaseException) -> NotSent:
     cause = error.__cause__ or error.__context__
     if isinstance(cause, ssl.SSLError):
         return NotSent(_tls_reason(cause))
     if isinstance(error, TimeoutError):
         return NotSent("The mail server does not answer in time.")
-    return NotSent(f"The mail server cannot be reached: {type(error).__name__}.")
+    if isinstance(error, OSError):
+        return NotSent(f"The mail server cannot be reached: {_cause(error)}.")
+    return NotSent(f"The mail server lacks what is needed: {_cause(error)}.")
+
+
+def _cause(error: BaseException) -> str:
+    return " ".join(str(error).split()).rstrip(".")[:300] or type(error).__name__
 
 
 def _tls_reason(error: ssl.SSLError) -> str:
