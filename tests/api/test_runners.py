@@ -86,6 +86,7 @@ async def test_a_claim_hands_out_the_job(ann: Person, runner: Runner) -> None:
                 "digest": media.digest,
                 "duration": 2.5,
             },
+            "source": None,
         },
     )
 

@@ -268,7 +268,7 @@ async def test_result_is_sent_until_it_arrives(
 async def test_no_room_on_the_disk(
     faulty: FaultyServer, tmp_path: Path, speech: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rhapsode.runner.execution.free_bytes", lambda _: 1_000)
+    monkeypatch.setattr("rhapsode.runner.recording.free_bytes", lambda _: 1_000)
     async with running(config(faulty.url, TOKEN, tmp_path)):
         failure = await faulty.final(await faulty.add(speech, model="quick"))
         assert failure.body["code"] == "runner_storage_full"

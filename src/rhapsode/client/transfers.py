@@ -16,6 +16,7 @@ from rhapsode.domain.errors import Invalid, Unavailable
 
 BLOCK_BYTES = 1024 * 1024
 FAULT_TRIES = 8
+OUT_OF_RANGE = {"http_416", "range_not_satisfiable"}
 
 Report = Callable[[int], None]
 """Told how many bytes are done so far."""
@@ -158,7 +159,7 @@ async def _continue(http: Http, path: str, arrival: _Arrival, report: Report) ->
                 # What came before a break counts, so that the next try goes on behind it.
                 arrival.flush()
     except Invalid as error:
-        if error.code not in {"http_416", "range_not_satisfiable"}:
+        if error.code not in OUT_OF_RANGE:
             raise
         # The file changed under us, or ended exactly where we stand: ask for it all again.
         await asyncio.to_thread(arrival.restart)

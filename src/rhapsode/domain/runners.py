@@ -1,6 +1,6 @@
 """Runners: what they offer, what they are given, and what they are told."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from itertools import chain, combinations
@@ -88,13 +88,48 @@ class AssignedMedia:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AssignedSource:
+    """What a runner must know to fetch a recording by URL, and how far it may go for it.
+
+    `url` may carry secrets, `shown` is what may be told of it. Without a `url`, the
+    recording comes by way of the server. With `keep`, the runner stores it there as the
+    job's media before it begins. Which addresses it speaks to is the runner's own affair.
+    """
+
+    name: str
+    shown: str
+    url: str | None = field(repr=False)
+    keep: bool
+    max_bytes: int
+    max_redirects: int
+    connect_seconds: float
+    read_seconds: float
+    fetch_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Assignment:
-    """One run of one job, handed to one runner: its lease."""
+    """One run of one job, handed to one runner: its lease.
+
+    The recording is either stored at the server (`media`) or has to be fetched (`source`).
+    """
 
     job_id: JobId
     attempt: int
     spec: JobSpec
-    media: AssignedMedia
+    media: AssignedMedia | None = None
+    source: AssignedSource | None = None
+
+    @property
+    def name(self) -> str:
+        """The recording's name."""
+        found = self.media or self.source
+        return found.name if found is not None else ""
+
+    @property
+    def duration(self) -> float | None:
+        """The recording's seconds, None where nobody knows yet."""
+        return self.media.duration if self.media is not None else None
 
 
 @dataclass(frozen=True, slots=True)

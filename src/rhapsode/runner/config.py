@@ -45,6 +45,8 @@ class RunnerConfig:
     `hang_seconds`: a child that neither reports nor computes for so long is killed.
     `cancel_seconds`: how long a child may take to stop by itself before it is killed.
     `progress_seconds`: news of progress go out no more often than this.
+    `allow_networks` are networks, as in `10.0.0.0/8`, from which recordings by URL may come
+    although they are not public.
     `preload` names models, `engine/model`, to fetch and load before the first claim.
     """
 
@@ -60,3 +62,4 @@ class RunnerConfig:
     progress_seconds: float = 1.0
     exit_with_parent: bool = False
     preload: tuple[str, ...] = ()
+    allow_networks: tuple[str, ...] = ()

@@ -1,7 +1,6 @@
 """One job, from its assignment to the server's receipt, whatever happens in between."""
 
 import asyncio
-import errno
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from typing import Any
 
 import structlog
 
-from rhapsode.client import Backoff, DigestMismatch, Lease, LeaseLost, ServerFault
+from rhapsode.client import Backoff, Lease, LeaseLost, ServerFault
 from rhapsode.domain.errors import Denied, DomainError, Invalid, Limited, NotFound, Unavailable
 from rhapsode.domain.jobs import JobError, Progress
 from rhapsode.domain.runners import Assignment, Registration
@@ -18,11 +17,9 @@ from rhapsode.runner.config import RunnerConfig
 from rhapsode.runner.handle import Child, Work
 from rhapsode.runner.heart import Heart, Stop
 from rhapsode.runner.messages import LOADING, Done, Failed, Perform, Stopped
-from rhapsode.runner.scratch import Scratch, free_bytes
+from rhapsode.runner.recording import Recording
+from rhapsode.runner.scratch import Scratch
 
-FETCHING = "fetching media"
-_SPARE_BYTES = 16 * 1024 * 1024
-"""Room that must be left on the disk beside the recording, for the result."""
 _FAULT_TRIES = 3
 _TOO_LARGE = {"result_too_large", "body_too_large", "http_413"}
 _GIVE_BACK_SECONDS = 5.0
@@ -58,6 +55,9 @@ class Execution:
         self._run = f"{assignment.job_id}/{assignment.attempt}"
         self._heart = Heart(
             lease, equipment.registration.heartbeat_seconds, self._config.progress_seconds
+        )
+        self._recording = Recording(
+            self._config, lease, assignment, equipment.scratch.root, self._fetch_progress
         )
         self._work: Work | None = None
         self._child_is_loud = False
@@ -131,12 +131,12 @@ class Execution:
             with self._scratch.job_folder(self._run) as folder:
                 await self._report(await self._outcome(folder), folder)
         except OSError as error:
-            await self._hand_in_failure(self._disk_failed(error))
+            await self._hand_in_failure(self._recording.disk_failed(error))
 
     async def _outcome(self, folder: Path) -> Done | Failed:
         """Load the model and fetch the recording at the same time, then transcribe."""
         media, result = folder / "media", folder / "result.json"
-        fetching = asyncio.create_task(self._fetch(media), name="media")
+        fetching = asyncio.create_task(self._recording.bring(media), name="media")
         spec = self._assignment.spec
         self._work = work = self._child.prepare(self._run, spec, self._child_progress)
         try:
@@ -144,55 +144,21 @@ class Execution:
             if fetching.done() and (failed := fetching.result()) is not None:
                 return failed
             if not work.over.done():
-                duration = self._assignment.media.duration
+                duration = self._assignment.duration
                 self._child.perform(Perform(self._run, spec, str(media), str(result), duration))
             final = await asyncio.shield(work.over)  # it must outlive our cancellation
         finally:
             await _canceled(fetching)
         if isinstance(final, Stopped):
             raise Dropped
-        return final
-
-    async def _fetch(self, target: Path) -> Failed | None:
-        """Bring the recording here; what prevents that is a failure of this run."""
-        media = self._assignment.media
-        try:
-            self._heart.tell(Progress(FETCHING, 0.0))
-            if free_bytes(target.parent) < media.size + _SPARE_BYTES:
-                return self._disk_full()
-            await self._lease.fetch_media(target, media.digest, self._fetch_progress)
-        except OSError as error:
-            return self._disk_failed(error)
-        except DigestMismatch as error:
-            return Failed(self._run, error.code, str(error))
-        except LeaseLost:
-            raise
-        except DomainError as error:
-            return Failed(self._run, error.code, f"The recording could not be fetched: {error}")
-        return None
-
-    def _disk_failed(self, error: OSError) -> Failed:
-        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            return self._disk_full()
-        log.error("disk failed", error=str(error))
-        reason = error.strerror or type(error).__name__
-        return Failed(self._run, "runner_storage", f"The runner's disk failed: {reason}.")
-
-    def _disk_full(self) -> Failed:
-        size = self._assignment.media.size / 1e6
-        message = (
-            f"The runner's disk has no room for this recording of {size:.0f} MB "
-            f"(in {self._scratch.root})."
-        )
-        return Failed(self._run, "runner_storage_full", message)
+        return final if isinstance(final, Done) else self._recording.explained(final, media)
 
     # Progress
 
-    def _fetch_progress(self, done: int) -> None:
+    def _fetch_progress(self, progress: Progress) -> None:
         """The transfer's progress, unless the child has more to say: one bar at a time."""
-        size = self._assignment.media.size
-        if not self._child_is_loud and size:
-            self._tell(Progress(FETCHING, min(1.0, done / size)))
+        if not self._child_is_loud:
+            self._tell(progress)
 
     def _child_progress(self, progress: Progress) -> None:
         self._child_is_loud = progress.stage != LOADING
@@ -201,9 +167,9 @@ class Execution:
     def _tell(self, progress: Progress) -> None:
         self._heart.tell(progress)
         stage, due = self._logged
-        now = time.monotonic()
-        if progress.stage != stage or now >= due:
-            self._logged = (progress.stage, now + _LOG_SECONDS)
+        now, begins = time.monotonic(), progress.stage.partition(",")[0]
+        if begins != stage or now >= due:
+            self._logged = (begins, now + _LOG_SECONDS)
             percent = round(100 * progress.fraction)
             self._log.info("job progress", stage=progress.stage, percent=percent)
 
@@ -229,7 +195,7 @@ class Execution:
         return Failed(self._run, "result_refused", message, permanent)
 
     def _log_finished(self, done: Done) -> None:
-        duration = self._assignment.media.duration
+        duration = self._assignment.duration
         speed = round(duration / done.seconds, 1) if duration and done.seconds else None
         log.info("job finished", seconds=done.seconds, times_realtime=speed)
 
@@ -239,7 +205,11 @@ class Execution:
         )
         error = JobError(failed.code, failed.message)
         try:
-            await self._insist(lambda: self._lease.fail(error, permanent=failed.permanent))
+            await self._insist(
+                lambda: self._lease.fail(
+                    error, permanent=failed.permanent, expired=failed.expired
+                )
+            )
         except LeaseLost:
             raise
         except DomainError as refusal:

@@ -80,12 +80,16 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The run failed; `permanent` where another attempt cannot do better."""
+    """The run failed; `permanent` where another attempt cannot do better.
+
+    `expired` where the recording's URL does not work any more.
+    """
 
     run: str
     code: str
     message: str
     permanent: bool = False
+    expired: bool = False
 
 
 @dataclass(frozen=True, slots=True)

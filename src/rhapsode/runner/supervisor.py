@@ -168,11 +168,16 @@ class Supervisor:
         self._execution = Execution(equipment, lease, assignment)
         if self._leaving.is_set():
             self._give_back()
-        media, spec = assignment.media, assignment.spec
-        log.info("job claimed", media=media.name, bytes=media.size, needs=spec.requirement)
+        log.info("job claimed", needs=assignment.spec.requirement, **_recording(assignment))
         started = time.monotonic()
         try:
             await self._execution.run()
         finally:
             self._execution = None
             log.debug("job over", seconds=round(time.monotonic() - started, 3))
+
+
+def _recording(assignment: Assignment) -> dict[str, object]:
+    if assignment.media is not None:
+        return {"media": assignment.media.name, "bytes": assignment.media.size}
+    return {"media": assignment.name, "source": assignment.source and assignment.source.shown}

@@ -98,16 +98,15 @@ def lease_lost() -> Conflict:
     )
 
 
-async def leased_media(context: Context, lease: Lease) -> Media:
-    """The recording of a lease; Conflict if the lease is lost."""
+async def leased_recording(context: Context, lease: Lease) -> tuple[Job, Media | None]:
+    """The job of a lease, and what is stored of its recording; Conflict if it is lost."""
     async with context.database.read() as connection:
         job = await jobs_table.get(connection, lease.job_id)
-        if job is None or not _holds(job, lease) or job.media_id is None:
+        if job is None or not _holds(job, lease):
             raise lease_lost()
-        media = await media_table.get(connection, job.media_id)
-    if media is None:
-        raise lease_lost()
-    return media
+        if job.media_id is None:
+            return job, None
+        return job, await media_table.get(connection, job.media_id)
 
 
 def _holds(job: Job, lease: Lease) -> bool:
@@ -168,6 +167,17 @@ async def _ensure_repeated(transaction: Transaction, lease: Lease) -> None:
     stored = await transcripts_table.attempt_of(transaction.connection, lease.job_id)
     if stored != lease.attempt:
         raise lease_lost()
+
+
+async def expired(context: Context, lease: Lease, error: JobError) -> None:
+    """End a run because its recording's URL does not work any more."""
+    async with context.database.write() as transaction:
+        job = await jobs_table.expire(transaction.connection, lease, now=now(), error=error)
+        if job is None:
+            raise lease_lost()
+        await outbox.ended(transaction, job)
+        transaction.signal(changed(job))
+    context.recorder.changed(Change.EXPIRE, job)
 
 
 async def failure(context: Context, lease: Lease, error: JobError, *, permanent: bool) -> None:

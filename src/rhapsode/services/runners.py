@@ -7,9 +7,10 @@ from uuid import UUID
 
 from rhapsode.database import jobs as jobs_table
 from rhapsode.database import runners as table
-from rhapsode.domain.errors import Denied, Invalid, NotFound
-from rhapsode.domain.jobs import JobError, JobId, RunnerId
+from rhapsode.domain.errors import Denied, DomainError, Invalid, NotFound
+from rhapsode.domain.jobs import Job, JobError, JobId, RunnerId
 from rhapsode.domain.runners import (
+    AssignedMedia,
     Assignment,
     Capabilities,
     Lease,
@@ -18,7 +19,7 @@ from rhapsode.domain.runners import (
     RunnerToken,
 )
 from rhapsode.domain.users import ensure_label
-from rhapsode.services import idempotency, leases, secrets
+from rhapsode.services import fetching, idempotency, leases, secrets
 from rhapsode.services.context import Context, new_id, now
 from rhapsode.services.idempotency import Once
 from rhapsode.services.jobs import changed
@@ -197,15 +198,27 @@ async def _claim(context: Context, runner: Runner) -> Assignment | None:
             return None
         job, media = claimed
         transaction.signal(changed(job))
-    if media is None:  # should not be; but one such job must not stop the queue
+    try:
+        assignment = _assigned(context, job, media)
+    except DomainError as error:  # one such job must not stop the queue
         lease = Lease(runner.id, job.id, job.attempt)
-        await leases.failure(context, lease, _MEDIA_DELETED, permanent=True)
+        reason = JobError(error.code, str(error))
+        await leases.failure(context, lease, reason, permanent=True)
         return await _claim(context, runner)
     context.recorder.claimed(job, (moment - job.queued_at).total_seconds())
-    return Assignment(job_id=job.id, attempt=job.attempt, spec=job.spec, media=media)
+    return assignment
 
 
-_MEDIA_DELETED = JobError("media_deleted", "The recording of this job was deleted.")
+def _assigned(context: Context, job: Job, media: AssignedMedia | None) -> Assignment:
+    """With what is stored of a recording, else with where it is to be fetched from."""
+    source = None
+    if media is None:
+        if job.source is None:
+            raise NotFound("media_deleted", "The recording of this job was deleted.")
+        source = fetching.assigned(context, job.name, job.source)
+    return Assignment(
+        job_id=job.id, attempt=job.attempt, spec=job.spec, media=media, source=source
+    )
 
 
 async def _handed_over(
