@@ -34,7 +34,13 @@ def _pulled(entry: Entry | None) -> Path:
 @cache
 def model_path(name: str) -> Path:
     """The folder of a faster-whisper model of the catalogue."""
-    return _pulled(find_model(FASTER_WHISPER, name))
+    return engine_model(FASTER_WHISPER, name)
+
+
+@cache
+def engine_model(engine: str, name: str) -> Path:
+    """The folder of any engine's model of the catalogue."""
+    return _pulled(find_model(engine, name))
 
 
 @cache

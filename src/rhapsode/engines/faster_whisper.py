@@ -1,16 +1,13 @@
 """The engine `faster-whisper`: Whisper models on CTranslate2.
 
 The library decodes windows of 30 s, each of which may take many seconds, and cannot be
-stopped inside one. So it runs in a thread of its own: a cancel stops the waiting at once,
-the thread ends after its window, and a lock keeps the next call from overlapping it.
+stopped inside one: after a cancel its thread (`calls.py`) ends with the window.
 """
 
 import logging
-import os
-import queue
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from rhapsode.domain.errors import DomainError, Invalid, Unavailable
+from rhapsode.domain.errors import Unavailable
 from rhapsode.domain.transcripts import Segment, Word
 from rhapsode.engines.base import (
     SAMPLE_RATE,
@@ -29,7 +26,10 @@ from rhapsode.engines.base import (
     LoadSettings,
     Samples,
     TranscribeOptions,
+    cpu_threads,
 )
+from rhapsode.engines.calls import Calls, Emit
+from rhapsode.engines.failures import unloadable, unsupported_language
 
 NAME = "faster-whisper"
 BEAM_SIZE = 5
@@ -37,9 +37,7 @@ SURE = 0.7
 """A language heard with this probability in one window needs no second look."""
 
 MAX_LANGUAGE_WINDOWS = 4
-MAX_THREADS = 8
 log = logging.getLogger(__name__)
-_POLL_SECONDS = 0.1
 _WINDOW = 30 * SAMPLE_RATE
 
 
@@ -52,7 +50,11 @@ class FasterWhisper:
         """Looks for the library without importing it."""
         missing = [m for m in ("faster_whisper", "ctranslate2") if find_spec(m) is None]
         if missing:
-            return Availability(False, f"not installed: {', '.join(missing)}")
+            return Availability(
+                False,
+                f"not installed: {', '.join(missing)}",
+                install="pip install 'rhapsode[faster-whisper]'",
+            )
         try:
             return Availability(True, version("faster-whisper"))
         except PackageNotFoundError:
@@ -63,12 +65,7 @@ class FasterWhisper:
         try:
             return LoadedModel(_loaded(model, settings))
         except (RuntimeError, ValueError, OSError) as error:
-            raise Unavailable(
-                "model_unloadable",
-                f"The model in {model} cannot be loaded on '{settings.device}': {error}",
-                hint="`rhapsode models verify` checks the model's files; `--device cpu` "
-                "works on every machine.",
-            ) from error
+            raise _unloadable(model, settings, error) from error
 
 
 ENGINE = FasterWhisper()
@@ -84,14 +81,14 @@ class LoadedModel:
     def __init__(self, model: Any) -> None:
         self.languages = _languages(model)
         self._model = model
-        self._busy = threading.Lock()
+        self._calls = Calls(NAME)
 
     def detect_language(self, samples: Samples) -> LanguageGuess:
         """Looks at one window of 30 s, and at up to three more while none is clear."""
         if len(self.languages) == 1:
             return LanguageGuess(self.languages[0], 1.0)
         heard: Counter[str] = Counter()
-        with self._busy:
+        with self._calls.alone():
             for count, start in enumerate(range(0, max(1, len(samples)), _WINDOW), start=1):
                 _, _, odds = self._model.detect_language(samples[start : start + _WINDOW])
                 heard.update(dict(odds))
@@ -107,83 +104,42 @@ class LoadedModel:
         language = options.language or self.detect_language(samples).language
         if language not in self.languages:
             raise unsupported_language(language, self.languages)
-        self._acquire(canceled)
-        call = _Call(self._model, self._busy)
-        threading.Thread(
-            target=call.run, args=(samples, language, options), name=NAME, daemon=True
-        ).start()
-        try:
-            yield from call.segments(canceled)
-        finally:
-            call.stop.set()
+
+        def work(emit: Emit, stop: threading.Event) -> None:
+            self._work(samples, language, options, emit, stop)
+
+        yield from self._calls.segments(work, canceled)
 
     def close(self) -> None:
         """Waits for a window that may still be running, then frees the weights."""
-        with self._busy:
+        with self._calls.alone():
             self._model.model.unload_model()
 
-    def _acquire(self, canceled: Canceling) -> None:
-        while not self._busy.acquire(timeout=_POLL_SECONDS):
-            if canceled():
-                raise Canceled
-
-
-class _Call:
-    """One run of the library in its thread, and the queue that its segments come through."""
-
-    def __init__(self, model: Any, busy: threading.Lock) -> None:
-        self.stop = threading.Event()
-        self._model = model
-        self._busy = busy
-        self._out: queue.SimpleQueue[Segment | Exception | None] = queue.SimpleQueue()
-
-    def run(self, samples: Samples, language: str, options: TranscribeOptions) -> None:
-        """The thread's body; it owns the lock until it ends, however late."""
+    def _work(
+        self,
+        samples: Samples,
+        language: str,
+        options: TranscribeOptions,
+        emit: Emit,
+        stop: threading.Event,
+    ) -> None:
+        self._model.stop = stop
         try:
-            self._model.stop = self.stop
             for segment in _library_segments(self._model, samples, language, options):
-                self._out.put(_segment(segment))
-            self._out.put(None)
+                emit(_segment(segment))
         except _Stopped:
-            self._out.put(Canceled())
-        except Exception as error:  # noqa: BLE001 (it is raised again in the caller's thread)
-            self._out.put(error)
+            raise Canceled from None
         finally:
             self._model.stop = None
-            self._busy.release()
-
-    def segments(self, canceled: Canceling) -> Iterator[Segment]:
-        """What comes out, until the end, an error or a cancel."""
-        while True:
-            if canceled():
-                raise Canceled
-            try:
-                item = self._out.get(timeout=_POLL_SECONDS)
-            except queue.Empty:
-                continue
-            if item is None:
-                return
-            if isinstance(item, Exception):
-                raise _translated(item)
-            yield item
 
 
-def unsupported_language(language: str, known: Iterable[str]) -> Invalid:
-    """The refusal of a language that a model lacks."""
-    codes = ", ".join(known)
-    return Invalid(
-        "unsupported_language",
-        f"The model does not know the language '{language}'.",
-        hint=f"It knows: {codes}.",
-    )
-
-
-def _translated(error: Exception) -> Exception:
-    if isinstance(error, DomainError | Canceled):
-        return error
-    failure = Unavailable("engine_failed", f"faster-whisper gave up: {error}")
-    failure.__cause__ = error
-    return failure
+def _unloadable(model: Path, settings: LoadSettings, error: Exception) -> Unavailable:
+    """A fault of the device, where the files are all there; else of the files."""
+    on = f"on '{settings.device}': {error}"
+    if settings.device == "cpu" or not (model / "model.bin").is_file():
+        return unloadable(NAME, model, on)
+    hint = "`--device cpu` works on every machine; `rhapsode models verify` checks the files."
+    return unloadable(NAME, model, on, hint)
 
 
 def _library_segments(
@@ -236,7 +192,7 @@ def _loaded_on(device: str, folder: Path, settings: LoadSettings) -> Any:
         device=kind,
         device_index=int(index or 0),
         compute_type=_compute_type(kind, settings.compute_type),
-        cpu_threads=settings.threads or _threads(),
+        cpu_threads=settings.threads or cpu_threads(),
         local_files_only=True,
     )
 
@@ -280,9 +236,3 @@ def _compute_type(device: str, wanted: str) -> str:
     supported = ctranslate2.get_supported_compute_types(device)
     choices = ("float16", "int8_float16", "int8") if device == "cuda" else ("int8",)
     return next((choice for choice in choices if choice in supported), "default")
-
-
-def _threads() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return min(MAX_THREADS, len(os.sched_getaffinity(0)))
-    return min(MAX_THREADS, os.cpu_count() or 1)

@@ -42,7 +42,6 @@ class CommandLine:
 
     def __init__(
         self,
-        model: Path,
         weights: Path,
         languages: tuple[str, ...],
         threads: int,
@@ -50,7 +49,6 @@ class CommandLine:
         program: str = PROGRAM,
     ) -> None:
         self.languages = languages
-        self._model = model
         self._start = [program, "-m", str(weights), "-t", str(threads)]
         self._start += ["--no-gpu"] if device == "cpu" else []
         self._calls = Calls(_ENGINE)

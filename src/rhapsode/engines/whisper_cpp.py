@@ -63,16 +63,19 @@ class WhisperCpp:
 
     def load(self, model: Path, settings: LoadSettings) -> Transcriber:
         """Loads the one ggml file in the folder; its number format is the file's own."""
-        path = only_file(NAME, model, "*.bin")
-        try:
-            header = ggml.check(path)
-        except (ggml.Broken, OSError) as error:
-            raise unloadable(NAME, model, error) from error
-        languages = _languages(header)
-        threads = settings.threads or cpu_threads()
         if find_spec("_pywhispercpp") is None:
-            return CommandLine(model, path, languages, threads, settings.device)
+            return self.by_program(model, settings)
+        path, languages = _checked(model)
+        threads = settings.threads or cpu_threads()
         return LoadedModel(_context(model, path, settings), languages, threads)
+
+    def by_program(
+        self, model: Path, settings: LoadSettings, program: str = PROGRAM
+    ) -> CommandLine:
+        """The same by the program, though the binding may be there."""
+        path, languages = _checked(model)
+        threads = settings.threads or cpu_threads()
+        return CommandLine(path, languages, threads, settings.device, program)
 
 
 ENGINE = WhisperCpp()
@@ -222,6 +225,15 @@ def _context(model: Path, path: Path, settings: LoadSettings) -> Any:
     chosen.use_gpu = kind != "cpu"
     chosen.gpu_device = int(index or 0)
     return library.whisper_init_from_file_with_params(str(path), chosen)
+
+
+def _checked(model: Path) -> tuple[Path, tuple[str, ...]]:
+    """The one weight file of a model, whole, and the languages that it knows."""
+    path = only_file(NAME, model, "*.bin")
+    try:
+        return path, _languages(ggml.check(path))
+    except (ggml.Broken, OSError) as error:
+        raise unloadable(NAME, model, error) from error
 
 
 def _languages(header: ggml.Header) -> tuple[str, ...]:
