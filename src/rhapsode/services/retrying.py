@@ -3,15 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from rhapsode.database import delivering
 from rhapsode.database import jobs as table
 from rhapsode.database import media as media_table
 from rhapsode.database import transcripts as transcripts_table
 from rhapsode.database.engine import Transaction
 from rhapsode.domain.errors import Conflict, Invalid
-from rhapsode.domain.jobs import TERMINAL, Change, Job, JobId, Source, ensure_allowed
+from rhapsode.domain.jobs import Change, Job, JobId, Source, ensure_allowed
 from rhapsode.domain.users import User
-from rhapsode.services import resending, sources
+from rhapsode.services import deliveries, sources
 from rhapsode.services.context import Context, now
 from rhapsode.services.jobs import changed, not_found, queued, refusal
 
@@ -36,35 +35,12 @@ async def retry(context: Context, user: User, job_id: JobId, fresh: Fresh) -> Jo
     if job is None:
         raise not_found()
     if stored is not None and (job.outputs or fresh.outputs):
-        return await _deliver_again(context, job_id, fresh.outputs)
+        return await deliveries.resend(context, user, job_id, fresh.outputs)
     ensure_allowed(job.state, Change.RETRY)
     source, outputs = _fresh_source(job, fresh), {**job.outputs, **fresh.outputs}
     fetched = source if job.media_id is None else None
     await sources.ensure_usable(context, job.spec, fetched, outputs)
     return await _queue_again(context, job, source, outputs)
-
-
-async def _deliver_again(context: Context, job_id: JobId, outputs: Mapping[str, str]) -> Job:
-    sources.ensure_outputs(context, outputs)
-    async with context.database.write() as transaction:
-        job = await delivering.lock(transaction.connection, job_id)
-        if job is None:
-            raise not_found()
-        again = await _sent_again(transaction, job, outputs)
-    if job.state in TERMINAL:
-        context.recorder.changed(Change.REDELIVER, again)
-    return again
-
-
-async def _sent_again(transaction: Transaction, job: Job, outputs: Mapping[str, str]) -> Job:
-    """What has a fresh URL goes there, and the rest that did not arrive where it should."""
-    if not outputs:
-        return await resending.undelivered(transaction, job)
-    again = await resending.to_fresh(transaction, job, outputs)
-    try:
-        return await resending.undelivered(transaction, again)
-    except Conflict:  # there is no rest
-        return again
 
 
 def _fresh_source(job: Job, fresh: Fresh) -> Source | None:
