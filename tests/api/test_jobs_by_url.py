@@ -437,3 +437,34 @@ async def test_an_uploaded_recording_takes_no_url(ann: Person, runner: Runner) -
     answer = await again(ann, job, {"input": {"url": TALK}})
 
     assert problem(answer) == (422, "input_not_by_url")
+
+
+async def test_a_retry_after_the_transcript_only_delivers(
+    shared: App, ann: Person, runner: Runner
+) -> None:
+    """Nobody answers at the output's address; the job is called off, then wanted after all."""
+    media = await ann.media()
+    made = await ann.client.post(
+        "/api/jobs",
+        json={
+            "input": {"media_id": str(media.id)},
+            "spec": {"engine": "tests", "model": runner.model},
+            "outputs": {"vtt": "https://nowhere.invalid/a.vtt"},
+        },
+    )
+    job = made.json()
+    await (await runner.claimed()).result()
+    assert (await ann.see(job))["state"] == "delivering"
+    await ann.client.post(f"/api/jobs/{job['id']}/cancel")
+
+    answer = await again(ann, job, {"outputs": {"txt": "https://nowhere.invalid/a.txt"}})
+
+    after = answer.json()
+    assert (after["state"], after["attempt"], after["outputs"]) == (
+        "delivering",
+        1,
+        {"vtt": "https://nowhere.invalid/a.vtt", "txt": "https://nowhere.invalid/a.txt"},
+    )
+    assert (await runner.claim()).status_code == 204
+    assert (await ann.get(f"/api/jobs/{job['id']}/transcript")).status_code == 200
+    await ann.client.delete(f"/api/jobs/{job['id']}")
