@@ -209,6 +209,9 @@ class Metrics:
     upload_bytes: Counter
     jobs_unfinished: Gauge
     runners_online: Gauge
+    deliveries: Counter
+    delivery_seconds: Histogram
+    deliveries_unsettled: Gauge
 
     def render(self) -> bytes:
         """Everything in Prometheus' text format (METRICS_CONTENT_TYPE)."""
@@ -260,6 +263,21 @@ def create_metrics() -> Metrics:
         runners_online=Gauge(
             "rhapsode_runners_online",
             "Runners heard of lately, in the whole installation.",
+            registry=registry,
+        ),
+        deliveries=counter(
+            "deliveries",
+            "Attempts to deliver: delivered, again or given up.",
+            "kind",
+            "outcome",
+        ),
+        delivery_seconds=histogram(
+            "delivery_seconds", "Time that a receiver took to answer.", _LATENCY, "kind"
+        ),
+        deliveries_unsettled=Gauge(
+            "rhapsode_deliveries_unsettled",
+            "Deliveries that wait or were given up, in the whole installation.",
+            ("state",),
             registry=registry,
         ),
     )

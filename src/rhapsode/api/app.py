@@ -11,6 +11,7 @@ from starlette.types import ASGIApp
 
 from rhapsode import __version__
 from rhapsode.api import (
+    deliveries,
     errors,
     events,
     health,
@@ -22,6 +23,7 @@ from rhapsode.api import (
     transcription,
     tus,
     users,
+    webhooks,
 )
 from rhapsode.api.middleware import Bounded, Observed, Overridden
 from rhapsode.api.page import add_page
@@ -92,7 +94,7 @@ def _add_routes(app: FastAPI) -> None:
     errors.add_handlers(app)
     api = APIRouter(prefix="/api")
     # Routes are tried one after the other, so those that are asked most come first.
-    for part in (runners, jobs, media, tus, events, users, options):
+    for part in (runners, jobs, media, tus, events, deliveries, webhooks, users, options):
         api.include_router(part.router)
     app.include_router(api)
     app.include_router(openai.router)

@@ -9,7 +9,7 @@ from rhapsode.api.bodies import Answer
 from rhapsode.api.deps import Admin, Ctx
 from rhapsode.api.errors import problems
 from rhapsode.domain.errors import DomainError
-from rhapsode.services import jobs
+from rhapsode.services import deliveries, jobs
 from rhapsode.services.context import Context
 from rhapsode.services.offers import online
 from rhapsode.telemetry import METRICS_CONTENT_TYPE
@@ -88,5 +88,7 @@ async def metrics(context: Ctx, _admin: Admin) -> Response:
     found = context.recorder.metrics
     for state, count in (await jobs.unfinished(context)).items():
         found.jobs_unfinished.labels(state).set(count)
+    for waiting, count in (await deliveries.unsettled(context)).items():
+        found.deliveries_unsettled.labels(waiting).set(count)
     found.runners_online.set(len(await online(context)))
     return Response(found.render(), headers={"content-type": METRICS_CONTENT_TYPE})

@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp
 
 from rhapsode.api.app import AppConfig, create_app, observed
+from rhapsode.bootstrap.outgoing import sending
 from rhapsode.database.engine import Database, open_database
 from rhapsode.database.migrate import is_downgrade
 from rhapsode.database.migrate import migrate as migrate_database
@@ -147,7 +148,7 @@ async def open_application(
     """The services as a server runs them: with a first administrator, sweeping, relaying."""
     async with open_services(settings, metrics) as context:
         await greet(await ensure_admin(context, settings))
-        async with _background(context):
+        async with _background(context), sending(context, settings):
             yield context
 
 

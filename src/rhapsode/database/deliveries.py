@@ -265,6 +265,19 @@ async def send_again(
     )
 
 
+async def hurry(connection: AsyncConnection, delivery_id: DeliveryId, now: datetime) -> None:
+    """Make one due that waits for its next attempt; one that is being sent stays as it is."""
+    await connection.execute(
+        deliveries.update()
+        .where(
+            deliveries.c.id == delivery_id,
+            deliveries.c.state == "pending",
+            deliveries.c.claimed_by.is_(None),
+        )
+        .values(next_at=now)
+    )
+
+
 async def cancel(
     connection: AsyncConnection, ids: Collection[DeliveryId], now: datetime, reason: str
 ) -> None:

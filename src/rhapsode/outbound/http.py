@@ -192,7 +192,7 @@ class Outbound:
         kept = {
             name: value
             for name, value in request.headers.items()
-            if name not in {"host", "content-length", "transfer-encoding"}
+            if name not in {"host", "transfer-encoding"}
         }
         if _origin(here) != _origin(there):
             kept = {name: v for name, v in kept.items() if name not in _SECRET_HEADERS}

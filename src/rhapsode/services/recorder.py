@@ -52,3 +52,9 @@ class Recorder:
     def received(self, size: int) -> None:
         """A recording of so many bytes was stored."""
         self.metrics.upload_bytes.inc(size)
+
+    def sent(self, kind: str, outcome: str, seconds: float | None) -> None:
+        """A delivery was tried, with this outcome, and the receiver took so long."""
+        self.metrics.deliveries.labels(kind, outcome).inc()
+        if seconds is not None:
+            self.metrics.delivery_seconds.labels(kind).observe(seconds)

@@ -1,0 +1,129 @@
+"""PUT of a document to a URL that a user gave, and what its answer means."""
+
+import re
+from collections.abc import AsyncIterator, Mapping
+from urllib.parse import parse_qsl, urlsplit
+
+from rhapsode.domain.deliveries import Delivery, DeliveryState
+from rhapsode.domain.errors import DomainError, Unavailable
+from rhapsode.domain.urls import shown
+from rhapsode.outbound.http import Answer, Outbound
+from rhapsode.outbound.sigv4 import expiry_of
+from rhapsode.services.channels import Outcome, dead, retry_after, shown_response
+from rhapsode.services.context import now
+
+DELIVERY_HEADER = "Rhapsode-Delivery"
+"""Carries the delivery's id, the same at each attempt, so that a receiver knows repetitions."""
+
+_NO_MORE = frozenset({401, 403, 404, 410})
+_LATER = frozenset({408, 425, 429})
+_BLOCK_BYTES = 256 * 1024
+_HIDDEN = "********"
+_SHORTEST_SECRET = 6
+
+
+async def put(
+    outbound: Outbound, delivery: Delivery, body: bytes, content_type: str
+) -> Outcome:
+    """One attempt to put these bytes where the delivery goes."""
+    url = delivery.url or ""
+    headers = {
+        "Content-Type": content_type,
+        "Content-Length": str(len(body)),
+        DELIVERY_HEADER: str(delivery.id),
+    }
+    try:
+        answer = await outbound.put(url, lambda: _blocks(body), headers)
+    except Unavailable as error:
+        return _if_expired(url) or Outcome(state=DeliveryState.PENDING, error=error.message)
+    except DomainError as error:
+        return dead(str(error))
+    return judged(url, answer)
+
+
+async def _blocks(body: bytes) -> AsyncIterator[bytes]:
+    """In pieces, since the time-out is for each: a slow line is not one that stands still."""
+    for start in range(0, len(body), _BLOCK_BYTES):
+        yield body[start : start + _BLOCK_BYTES]
+
+
+def judged(url: str, answer: Answer) -> Outcome:
+    """What the receiver's answer means for the delivery."""
+    state = _state(url, answer)
+    well = state is DeliveryState.DELIVERED
+    return Outcome(
+        state=state,
+        status=answer.status,
+        latency=answer.latency,
+        error=None if well else _told(url, answer),
+        response=_without_secrets(url, shown_response(answer.body_start)),
+        retry_after=retry_after(_header(answer.headers, "retry-after"), now()),
+    )
+
+
+def _state(url: str, answer: Answer) -> DeliveryState:
+    status = answer.status
+    if 200 <= status < 300:
+        return DeliveryState.DELIVERED
+    if status in _NO_MORE or _is_past(url) or (status == 400 and _says_expired(answer)):
+        return DeliveryState.EXPIRED
+    if status in _LATER or status >= 500:
+        return DeliveryState.PENDING
+    return DeliveryState.DEAD
+
+
+def _is_past(url: str) -> bool:
+    expiry = expiry_of(url)
+    return expiry is not None and expiry <= now()
+
+
+def _if_expired(url: str) -> Outcome | None:
+    """Nobody answered, and nobody will any more."""
+    if not _is_past(url):
+        return None
+    return Outcome(state=DeliveryState.EXPIRED, error=_past(url))
+
+
+def _past(url: str) -> str:
+    expiry = expiry_of(url)
+    return f"The URL's signature expired at {expiry:%Y-%m-%d %H:%M:%S} UTC."
+
+
+_EXPIRED = re.compile(rb"(?i)<code>\s*\w*expired\w*\s*</code>|has expired")
+"""How S3 and its kin say it: `<Code>ExpiredToken</Code>`, `Request has expired`."""
+
+
+def _says_expired(answer: Answer) -> bool:
+    return _EXPIRED.search(answer.body_start) is not None
+
+
+_REASON = re.compile(rb"(?is)<code>\s*(\w{1,60})\s*</code>")
+
+
+def _told(url: str, answer: Answer) -> str:
+    reason = _REASON.search(answer.body_start)
+    code = f" ({reason.group(1).decode()})" if reason else ""
+    told = f"The receiver answered {answer.status}{code}."
+    if 300 <= answer.status < 400:
+        there = _header(answer.headers, "location")
+        where = f" to {shown(there)}" if there and "://" in there else ""
+        return f"The receiver redirects{where} ({answer.status}); give the final URL."
+    return f"{told} {_past(url)}" if _is_past(url) else told
+
+
+def _header(headers: Mapping[str, str], name: str) -> str | None:
+    found = {key.lower(): value for key, value in headers.items()}
+    return found.get(name)
+
+
+def _without_secrets(url: str, text: str | None) -> str | None:
+    """S3's answers repeat what was wrong with a signature, and the signature with it."""
+    if text is None:
+        return None
+    parts = urlsplit(url)
+    given = [value for _, value in parse_qsl(parts.query)]
+    raw = [pair.partition("=")[2] for pair in parts.query.split("&")]
+    for secret in sorted({*given, *raw, parts.query, parts.password or ""}, key=len)[::-1]:
+        if len(secret) >= _SHORTEST_SECRET:
+            text = text.replace(secret, _HIDDEN)
+    return text
