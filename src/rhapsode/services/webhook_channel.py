@@ -1,5 +1,6 @@
 """The channel of webhooks: one signed POST of an event to an endpoint."""
 
+import asyncio
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -9,10 +10,14 @@ from rhapsode.domain.deliveries import Delivery, DeliveryState, Endpoint
 from rhapsode.domain.webhooks import headers
 from rhapsode.outbound.http import Answer, Outbound
 from rhapsode.services import webhooks
-from rhapsode.services.channels import Outcome, dead, retry_after, shown_response
+from rhapsode.services.channels import Outcome, again, dead, retry_after, shown_response
 from rhapsode.services.context import Context, now
 
 _GONE = 410
+_MOST_SECONDS = 120.0
+"""Of all of one attempt, for receivers that answer a byte at a time."""
+
+_TYPE = {"Content-Type": "application/json"}
 
 
 async def send(outbound: Outbound, context: Context, delivery: Delivery) -> Outcome:
@@ -28,9 +33,11 @@ async def send(outbound: Outbound, context: Context, delivery: Delivery) -> Outc
         return dead(f"The webhook endpoint is switched off. {endpoint.disabled_reason}")
     body = encoded(delivery.payload or {})
     signed = headers(endpoint.secrets, delivery.id, body, now())
-    answer = await outbound.post(
-        endpoint.url, body, {"Content-Type": "application/json", **signed}
-    )
+    try:
+        async with asyncio.timeout(_MOST_SECONDS):
+            answer = await outbound.post(endpoint.url, body, {**_TYPE, **signed})
+    except TimeoutError:
+        return again("The receiver takes too long to answer.")
     if answer.status == _GONE:
         await webhooks.disable(context, endpoint, webhooks.GONE)
     return _outcome(answer)
