@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bench import engine, latency, memory, report, sound, throughput, waiting
+from bench import engine, latency, memory, openai, report, sound, throughput, waiting
 from bench.report import Figure, note
 from bench.worker import worker
 from bench.world import DATABASES, POSTGRESQL, SQLITE, World, world
@@ -25,6 +25,7 @@ class Part(StrEnum):
     LATENCY = "latency"
     QUEUE = "queue"
     MEMORY = "memory"
+    OPENAI = "openai"
 
 
 def main(
@@ -63,11 +64,18 @@ def main(
     if Part.QUEUE in wanted:
         for kind in kinds:
             figures += _queue(kind, sizes, counts, (idle_runners, jobs), rounds)
+    if Part.OPENAI in wanted:
+        figures += _openai(jobs)
     if Part.MEMORY in wanted:
         figures += _memory(model, minutes, hours, speech_share, int(gigabytes * 1e9))
     (report.show_json if json else report.show)(figures)
     if any(figure.is_met is False for figure in figures):
         note("Some targets are missed.")
+
+
+def _openai(jobs: int) -> list[Figure]:
+    with world(SQLITE, None, _with_runner()) as place:
+        return openai.overhead(place, speech.sample("jfk"), min(jobs, 50))
 
 
 def _with_runner(threads: int | None = None) -> dict[str, dict[str, Any]]:
