@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bench import engine, latency, memory, openai, report, sound, throughput, waiting
+from bench import engine, immediate, latency, memory, report, sound, throughput, waiting
 from bench.report import Figure, note
 from bench.worker import worker
 from bench.world import DATABASES, POSTGRESQL, SQLITE, World, world
@@ -75,7 +75,7 @@ def main(
 
 def _openai(jobs: int) -> list[Figure]:
     with world(SQLITE, None, _with_runner()) as place:
-        return openai.overhead(place, speech.sample("jfk"), min(jobs, 50))
+        return immediate.overhead(place, speech.sample("jfk"), min(jobs, 50))
 
 
 def _with_runner(threads: int | None = None) -> dict[str, dict[str, Any]]:
