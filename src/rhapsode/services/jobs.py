@@ -28,7 +28,7 @@ from rhapsode.domain.media import MediaId, clean_name
 from rhapsode.domain.transcripts import Transcript
 from rhapsode.domain.urls import name_in
 from rhapsode.domain.users import User
-from rhapsode.services import idempotency, offers, outbox, sources
+from rhapsode.services import idempotency, mail, offers, outbox, sources
 from rhapsode.services import media as media_service
 from rhapsode.services.context import Context, new_id, now
 from rhapsode.services.idempotency import Once
@@ -88,6 +88,7 @@ async def create(
     """
 
     async def make() -> Job:
+        mail.ensure_enabled(context, order.notify)
         await offers.ensure_possible(context, order.spec)
         await sources.ensure_usable(context, order.spec, order.source, order.outputs)
         return await _create(context, user, order, request, alongside)
