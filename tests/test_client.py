@@ -154,57 +154,6 @@ async def test_creating_is_repeated_under_the_same_key() -> None:
     assert keys == [keys[0]] * 3
 
 
-async def test_upload_streams_and_reports(tmp_path: Path) -> None:
-    path = tmp_path / "talk \u2728.wav"
-    path.write_bytes(b"x" * 2_500_000)
-    seen = dict[str, Any]()
-
-    async def take(request: Request) -> Response:
-        body = await request.body()
-        seen.update(request.query_params, length=request.headers["content-length"])
-        media = {"id": str(uuid4()), "name": path.name, "state": "ready", "size": len(body)}
-        media |= {"digest": "0" * 64, "created_at": JOB["created_at"]}
-        return Response(json.dumps(media), 201)
-
-    progress = list[int]()
-    async with _serving(take, "/api/media") as client:
-        media = await client.upload(path, report=progress.append)
-    assert seen == {"name": path.name, "length": "2500000"}
-    assert (media.size, progress) == (2_500_000, [1_048_576, 2_097_152, 2_500_000])
-
-
-async def test_upload_is_repeated_under_the_same_key(tmp_path: Path) -> None:
-    path = tmp_path / "talk.wav"
-    path.write_bytes(b"sound")
-    sent = list[tuple[str, bytes]]()
-
-    async def answer(request: httpx.Request) -> httpx.Response:
-        sent.append((request.headers["Idempotency-Key"], await request.aread()))
-        if len(sent) < 2:
-            raise httpx.ReadError("the connection broke")
-        media = {"id": str(uuid4()), "name": "talk.wav", "state": "ready", "size": 5}
-        return httpx.Response(
-            201, json={**media, "digest": "0" * 64, "created_at": JOB["created_at"]}
-        )
-
-    async with Client("http://x", "rhk_x", transport=httpx.MockTransport(answer)) as client:
-        await client.upload(path)
-    assert sent == [(sent[0][0], b"sound")] * 2
-
-
-async def test_refusal_in_the_middle_of_an_upload_is_heard(tmp_path: Path) -> None:
-    path = tmp_path / "large.wav"
-    path.write_bytes(b"x" * 30_000_000)
-
-    async def refuse(_: Request) -> Response:
-        return problem(413, "media_too_large")
-
-    async with _serving(refuse, "/api/media") as client:
-        with pytest.raises(Limited) as caught:
-            await client.upload(path)
-    assert caught.value.code == "media_too_large"
-
-
 class _serving:  # noqa: N801 (used like a function)
     """A client of a server with one route."""
 

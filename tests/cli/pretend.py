@@ -13,6 +13,7 @@ import pytest
 
 from rhapsode.cli import jobs, submit
 from rhapsode.client import Client
+from tests.support.tus import PretendUploads, problem
 
 MOMENT = "2026-11-21T10:00:00+00:00"
 TEXT = {"txt": "Hello.\n", "srt": "1\n00:00:00,000 --> 00:00:01,000\nHello.\n\n"}
@@ -48,8 +49,11 @@ class Server:
     """
 
     jobs: dict[str, dict[str, Any]] = field(default_factory=dict)
-    media: dict[str, str] = field(default_factory=dict)
+    uploads: PretendUploads = field(default_factory=lambda: PretendUploads(_judged))
     specs: list[dict[str, Any]] = field(default_factory=list)
+    asked: list[dict[str, Any]] = field(default_factory=list)
+    retries: list[dict[str, Any]] = field(default_factory=list)
+    deliveries: list[dict[str, Any]] = field(default_factory=list)
     interrupted: bool = False
 
     def add(self, name: str, state: str = "finished", job_id: str | None = None) -> str:
@@ -59,9 +63,10 @@ class Server:
 
     async def __call__(self, request: httpx.Request) -> httpx.Response:
         await request.aread()
-        match request.method, request.url.path.removeprefix("/api/").split("/"):
-            case "POST", ["media"]:
-                return self._upload(request.url.params["name"])
+        parts = request.url.path.removeprefix("/api/").split("/")
+        if parts[0] in {"uploads", "media"} and (answer := self.uploads.answer(request, parts)):
+            return answer
+        match request.method, parts:
             case "POST", ["jobs"]:
                 return self._submit(json.loads(request.content))
             case "GET", ["jobs"]:
@@ -74,21 +79,24 @@ class Server:
             case "GET", ["jobs", _, "transcript"]:
                 kind = request.url.params["format"]
                 return httpx.Response(200, text=TEXT.get(kind) or json.dumps(DOCUMENT))
+            case "GET", ["jobs", job_id, "deliveries"] if job_id in self.jobs:
+                return httpx.Response(200, json={"items": self.deliveries})
+            case "POST", ["jobs", job_id, "retry"]:
+                self.retries.append(json.loads(request.content))
+                return self._act("POST", job_id, ["retry"])
             case method, ["jobs", job_id, *action]:
                 return self._act(method, job_id, action)
         return problem(404, "no_route")
 
-    def _upload(self, name: str) -> httpx.Response:
-        if name.startswith("bad"):
-            return problem(422, "media_unreadable", "This is not a recording.")
-        media_id = str(uuid4())
-        self.media[media_id] = name
-        view = {"id": media_id, "name": name, "state": "ready", "size": 5, "digest": "0" * 64}
-        return httpx.Response(201, json={**view, "created_at": MOMENT})
-
     def _submit(self, body: dict[str, Any]) -> httpx.Response:
         self.specs.append(body["spec"])
-        job_id = self.add(self.media[body["input"]["media_id"]], "queued")
+        self.asked.append({key: value for key, value in body.items() if key != "spec"})
+        given = body["input"]
+        by_url = "url" in given
+        name = (
+            given["url"].rpartition("/")[2] if by_url else self.uploads.media[given["media_id"]]
+        )
+        job_id = self.add(name.partition("?")[0], "queued")
         return httpx.Response(201, json=self.jobs[job_id])
 
     def _page(self, query: httpx.QueryParams) -> dict[str, Any]:
@@ -123,8 +131,10 @@ class Server:
         return httpx.Response(200, json=self.jobs[job_id])
 
 
-def problem(status: int, code: str, detail: str = "No.") -> httpx.Response:
-    return httpx.Response(status, json={"status": status, "code": code, "detail": detail})
+def _judged(name: str) -> httpx.Response | None:
+    if name.startswith("bad"):
+        return problem(422, "media_unreadable", "This is not a recording.")
+    return None
 
 
 def connected(server: Server, monkeypatch: pytest.MonkeyPatch) -> Server:

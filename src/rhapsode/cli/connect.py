@@ -37,6 +37,13 @@ def login_file() -> Path:
     return platformdirs.user_config_path("rhapsode") / "login.json"
 
 
+def uploads_folder() -> Path:
+    """Where it is noted which uploads are under way."""
+    import platformdirs
+
+    return platformdirs.user_state_path("rhapsode") / "uploads"
+
+
 def save_login(login: Login) -> Path:
     """Keep a login for the user's next commands; nobody else can read the file."""
     path = login_file()

@@ -13,6 +13,7 @@ DomainError
 from rhapsode.client.api import Client
 from rhapsode.client.events import RECONNECTED, Event
 from rhapsode.client.http import Http
+from rhapsode.client.notes import Notes
 from rhapsode.client.problems import ServerFault, Unreachable
 from rhapsode.client.retry import Backoff
 from rhapsode.client.runners import Lease, LeaseLost, RunnerApi, result_document
@@ -32,6 +33,7 @@ __all__ = [
     "MediaPage",
     "MediaView",
     "NewSecret",
+    "Notes",
     "Report",
     "RunnerApi",
     "ServerFault",

@@ -1,6 +1,5 @@
 """The API as a person's programs use it: media, jobs, transcripts, keys and users."""
 
-import asyncio
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import aclosing
 from pathlib import Path
@@ -9,20 +8,19 @@ from uuid import UUID, uuid4
 
 import httpx
 
+from rhapsode.client import tus
 from rhapsode.client.decode import decode
 from rhapsode.client.events import Event, events
-from rhapsode.client.http import TIMEOUT, Http, given
+from rhapsode.client.http import Http, given
+from rhapsode.client.notes import Notes
 from rhapsode.client.retry import with_retries
-from rhapsode.client.transfers import Report, download, file_body, ignore
+from rhapsode.client.transfers import Report, download, ignore
 from rhapsode.client.views import Items, JobPage, MediaPage, MediaView, NewSecret
 from rhapsode.domain.cues import Shaping
 from rhapsode.domain.formats import Format
 from rhapsode.domain.jobs import TERMINAL, Job, JobId, JobState
 from rhapsode.domain.media import MediaId
 from rhapsode.domain.users import User
-
-# The answer to an upload comes after the server has stored and probed it all.
-_UPLOAD_TIMEOUT = httpx.Timeout(TIMEOUT.connect, read=600, write=120)
 
 
 class Client:
@@ -65,27 +63,24 @@ class Client:
     # Media
 
     async def upload(
-        self, path: Path, *, name: str | None = None, report: Report = ignore
+        self,
+        path: Path,
+        *,
+        name: str | None = None,
+        report: Report = ignore,
+        notes: Notes | None = None,
     ) -> MediaView:
-        """Store a file; `report` hears the bytes sent so far, from 0 again after a break."""
-        size = await asyncio.to_thread(lambda: path.stat().st_size)
-        headers = {
-            "Content-Length": str(size),
-            "Content-Type": "application/octet-stream",
-            "Idempotency-Key": str(uuid4()),
-        }
+        """Store a file, in pieces that outlive broken connections and restarts of the server.
 
-        async def attempt() -> Any:
-            return await self.http.json(
-                "POST",
-                "/api/media",
-                params={"name": name or path.name},
-                content=file_body(path, report),
-                headers=headers,
-                timeout=_UPLOAD_TIMEOUT,
-            )
+        `report` hears how many bytes have arrived. With `notes` it goes on where another run
+        of the program stopped, until `forget_upload`.
+        """
+        media_id = await tus.upload(self.http, path, name=name, report=report, notes=notes)
+        return await with_retries(lambda: self.media(media_id))
 
-        return decode(MediaView, await with_retries(attempt))
+    def forget_upload(self, path: Path, notes: Notes) -> None:
+        """The recording has been put to use: the same file sent again is a new one."""
+        notes.forget(tus.note_of(self.http, path))
 
     async def media(self, media_id: MediaId) -> MediaView:
         """One recording."""
