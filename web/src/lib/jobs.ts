@@ -40,6 +40,16 @@ export function canRetry(job: Job): boolean {
   return !STATES[job.state].active && job.state !== "finished";
 }
 
+/** Was it transcribed? What failed or expired afterwards is at most a delivery. */
+export function hasTranscript(job: Job): boolean {
+  return job.transcribed_at !== null && job.state !== "queued" && job.state !== "running";
+}
+
+/** Does it need another URL of its recording before it can be tried again? */
+export function needsFreshUrl(job: Job): boolean {
+  return job.state === "expired" && job.source !== null && !hasTranscript(job);
+}
+
 /** Does the list, as filtered, show this job? The server's rule, for events that come by. */
 export function isShown(job: Job, states: readonly JobState[], search: string): boolean {
   const named = job.name.toLowerCase().includes(search.trim().toLowerCase());

@@ -17,3 +17,7 @@ export type NewSecret = Schemas["NewKeyBody"];
 export type Runner = Schemas["RunnerBody"];
 export type Transcript = Schemas["TranscriptBody"];
 export type Segment = Schemas["SegmentBody"];
+export type Delivery = Schemas["DeliveryBody"];
+export type Webhook = Schemas["WebhookBody"];
+export type JobEvent = NonNullable<Schemas["NewWebhook"]["events"]>[number];
+export type NewWebhook = Schemas["WebhookSecretBody"];

@@ -2,6 +2,7 @@ import { api, ask } from "../api/client";
 import { jobEvents } from "../api/events";
 import { asProblem, type Problem } from "../api/problem";
 import type { Job, Media, Transcript } from "../api/types";
+import { hasTranscript } from "../jobs";
 
 /** One job with what belongs to it, kept up to date by events. */
 export class OpenJob {
@@ -41,16 +42,18 @@ export class OpenJob {
     );
   }
 
-  async retry(): Promise<void> {
-    this.#take(
-      await ask(api.POST("/api/jobs/{job_id}/retry", { params: { path: { job_id: this.id } } })),
-    );
+  /** Queues it again, with a fresh URL for its recording where one is given. */
+  async retry(url?: string): Promise<void> {
+    const params = { path: { job_id: this.id } };
+    const body = url ? { input: { url } } : undefined;
+    this.#take(await ask(api.POST("/api/jobs/{job_id}/retry", { params, body })));
   }
 
   #take(job: Job): void {
     this.job = job;
     if (job.media_id && !this.media) void this.#readMedia(job.media_id);
-    if (job.state === "finished" && !this.transcript) void this.#readTranscript();
+    if (!hasTranscript(job)) this.transcript = null;
+    else if (!this.transcript) void this.#readTranscript();
   }
 
   async #readMedia(id: string): Promise<void> {

@@ -1,7 +1,7 @@
-import { api, ask } from "../api/client";
+import { api, ask, idempotencyKey } from "../api/client";
 import { jobEvents } from "../api/events";
 import { asProblem, type Problem } from "../api/problem";
-import type { Job } from "../api/types";
+import type { Job, JobSpec } from "../api/types";
 import { FILTERS, isShown } from "../jobs";
 
 /** The list of jobs as filtered, kept up to date by events. Newest first. */
@@ -48,6 +48,13 @@ export class JobList {
       const known = new Set(this.items.map((job) => job.id));
       this.items.push(...items.filter((job) => !known.has(job.id)));
     });
+  }
+
+  /** Asks for a job on a recording that a runner fetches from `url`. */
+  async submitLink(url: string, keep: boolean, spec: Partial<JobSpec>): Promise<void> {
+    const body = { input: { url, keep }, spec: spec as JobSpec };
+    const headers = { "Idempotency-Key": idempotencyKey() };
+    this.#put(await ask(api.POST("/api/jobs", { body, headers })));
   }
 
   async cancel(job: Job): Promise<void> {

@@ -66,7 +66,7 @@ export class Upload {
   }
 
   async #submit(mediaId: string): Promise<void> {
-    const body = { input: { media_id: mediaId }, spec: this.spec as JobSpec };
+    const body = { input: { media_id: mediaId, keep: false }, spec: this.spec as JobSpec };
     const headers = { "Idempotency-Key": this.#key };
     await ask(api.POST("/api/jobs", { body, headers }));
   }
