@@ -148,7 +148,7 @@ class Outbound:
         request = self._request(method, url, body, headers)
         first = shown(url)
         for hop in range(hops + 1):
-            response = await self._client.send(request, stream=True, follow_redirects=False)
+            response = await self._sent(request)
             try:
                 if hops == 0 or not _leads_on(response):
                     yield response
@@ -162,6 +162,12 @@ class Outbound:
             f"{first} was redirected more than {hops} times.",
             hint="Give the address that it finally leads to.",
         )
+
+    async def _sent(self, request: httpx.Request) -> httpx.Response:
+        try:
+            return await self._client.send(request, stream=True, follow_redirects=False)
+        except httpx.RemoteProtocolError as error:  # it looks at where the answer leads, too
+            raise _bad_redirect(request.url, "to something that is no URL") from error
 
     def _request(
         self, method: str, url: str, body: Body | None, headers: Mapping[str, str]
