@@ -52,7 +52,7 @@ class Server:
     uploads: PretendUploads = field(default_factory=lambda: PretendUploads(_judged))
     specs: list[dict[str, Any]] = field(default_factory=list)
     asked: list[dict[str, Any]] = field(default_factory=list)
-    retries: list[dict[str, Any]] = field(default_factory=list)
+    bodies: list[dict[str, Any] | None] = field(default_factory=list)
     deliveries: list[dict[str, Any]] = field(default_factory=list)
     interrupted: bool = False
 
@@ -79,12 +79,8 @@ class Server:
             case "GET", ["jobs", _, "transcript"]:
                 kind = request.url.params["format"]
                 return httpx.Response(200, text=TEXT.get(kind) or json.dumps(DOCUMENT))
-            case "GET", ["jobs", job_id, "deliveries"] if job_id in self.jobs:
-                return httpx.Response(200, json={"items": self.deliveries})
-            case "POST", ["jobs", job_id, "retry"]:
-                self.retries.append(json.loads(request.content))
-                return self._act("POST", job_id, ["retry"])
             case method, ["jobs", job_id, *action]:
+                self.bodies.append(json.loads(request.content or "null"))
                 return self._act(method, job_id, action)
         return problem(404, "no_route")
 
@@ -92,10 +88,8 @@ class Server:
         self.specs.append(body["spec"])
         self.asked.append({key: value for key, value in body.items() if key != "spec"})
         given = body["input"]
-        by_url = "url" in given
-        name = (
-            given["url"].rpartition("/")[2] if by_url else self.uploads.media[given["media_id"]]
-        )
+        name = given.get("url", "").rpartition("/")[2]
+        name = name or self.uploads.media[given["media_id"]]
         job_id = self.add(name.partition("?")[0], "queued")
         return httpx.Response(201, json=self.jobs[job_id])
 
@@ -119,6 +113,8 @@ class Server:
     def _act(self, method: str, job_id: str, action: list[str]) -> httpx.Response:
         if job_id not in self.jobs:
             return problem(404, "job_not_found", "There is no such job.")
+        if action == ["deliveries"]:
+            return httpx.Response(200, json={"items": self.deliveries})
         if method == "DELETE":
             del self.jobs[job_id]
             return httpx.Response(204)

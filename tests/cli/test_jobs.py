@@ -112,3 +112,31 @@ def test_retry_queues_again(server: Server) -> None:
 def test_delete_removes(server: Server) -> None:
     assert run("delete", "aaaa", "cccc").exit_code == 0
     assert list(server.jobs) == [TWO]
+
+
+def test_a_retry_takes_fresh_urls(server: Server) -> None:
+    fresh = ("--input", "https://a.org/b?new", "--output", "vtt=https://a.org/c?new")
+    result = run("retry", THREE, *fresh)
+    assert result.exit_code == 0
+    assert server.bodies == [
+        {
+            "input": {"url": "https://a.org/b?new"},
+            "outputs": {"vtt": "https://a.org/c?new"},
+        }
+    ]
+
+
+def test_fresh_urls_are_for_one_job(server: Server) -> None:
+    result = run("retry", ONE, THREE, "--input", "https://a.org/b")
+    assert (result.exit_code, server.bodies) == (2, [])
+
+
+def test_show_tells_what_was_sent_and_what_was_not(server: Server) -> None:
+    sent = {"id": ONE, "kind": "artifact", "url": "https://a.org/c"}
+    server.deliveries = [
+        {**sent, "subject": "vtt", "state": "delivered"},
+        {**sent, "subject": "txt", "state": "dead", "error": "It answered 400."},
+    ]
+    lines = [" ".join(line.split()) for line in run("show", ONE).stdout.splitlines()]
+    assert "deliveries 1 of 2 arrived" in lines
+    assert "txt dead: It answered 400." in lines

@@ -1,7 +1,8 @@
 """`rhapsode jobs, show, cancel, delete, retry`."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -20,6 +21,7 @@ from rhapsode.cli.output import (
     local,
     table,
 )
+from rhapsode.cli.spec import outputs_of
 from rhapsode.domain.cues import Shaping
 from rhapsode.domain.errors import DomainError
 from rhapsode.domain.formats import Format
@@ -33,6 +35,7 @@ _SHORT_ID = 12  # the end of an id is random, its beginning is the time
 
 
 def jobs(
+    context: typer.Context,
     *,
     states: Annotated[
         list[JobState] | None,
@@ -47,7 +50,9 @@ def jobs(
     server: ServerUrl = None,
     api_key: ApiKey = None,
 ) -> None:
-    """List your jobs, the newest first."""
+    """List your jobs, the newest first; or see to what they deliver."""
+    if context.invoked_subcommand is not None:
+        return
     wanted = tuple(states or ())
     if watch:
         run(_watch(server, api_key, wanted, search, limit, as_json=json))
@@ -153,25 +158,34 @@ def show(
     if isinstance(found, str):
         emit_text(found)
     elif json:
-        emit_json(found)
+        emit_json({**asdict(found.job), "deliveries": found.deliveries})
     else:
-        emit_table(("job", str(found.id)), _details(found))
+        emit_table(("job", str(found.job.id)), _details(found))
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """A job, and what it has sent or is to send."""
+
+    job: Job
+    deliveries: list[dict[str, Any]]
 
 
 async def _shown(
     server: str | None, api_key: str | None, text: str, kind: Format | None, shaping: Shaping
-) -> Job | str:
+) -> _Shown | str:
     async with connect(server, api_key) as client:
         job_id = await find_job(client, text)
         if kind:
             return await client.transcript(job_id, kind, shaping)
-        return await client.job(job_id)
+        return _Shown(await client.job(job_id), await client.deliveries(job_id))
 
 
-def _details(job: Job) -> list[tuple[str, object]]:
-    spec = job.spec
+def _details(found: _Shown) -> list[tuple[str, object]]:
+    job, spec = found.job, found.job.spec
     return [
         ("name", job.name),
+        *([("source", job.source.url)] if job.source else []),
         ("state", _standing(job)),
         ("attempt", f"{job.attempt} of {job.max_attempts}"),
         ("engine", f"{spec.engine}/{spec.model}"),
@@ -181,9 +195,26 @@ def _details(job: Job) -> list[tuple[str, object]]:
         ("runner", job.runner_name),
         ("created", local(job.created_at)),
         ("started", local(job.started_at)),
+        ("transcribed", local(job.transcribed_at)),
         ("ended", local(job.finished_at)),
+        *_sent(found.deliveries),
         *([("error", f"{job.error.message} ({job.error.code})")] if job.error else []),
         *[("warning", warning) for warning in job.warnings],
+    ]
+
+
+def _sent(deliveries: Sequence[Mapping[str, Any]]) -> list[tuple[str, object]]:
+    """How many arrived, and a line for each that did not."""
+    if not deliveries:
+        return []
+    arrived = sum(item["state"] == "delivered" for item in deliveries)
+    return [
+        ("deliveries", f"{arrived} of {len(deliveries)} arrived"),
+        *(
+            (f"  {item['subject']}", f"{item['state']}: {item.get('error') or 'not sent yet'}")
+            for item in deliveries
+            if item["state"] != "delivered"
+        ),
     ]
 
 
@@ -204,12 +235,41 @@ def cancel(
 def retry(
     job_ids: JobIds,
     *,
+    input_url: Annotated[
+        str | None,
+        typer.Option(
+            "--input",
+            metavar="URL",
+            help="A fresh URL of the recording, where the old one stopped working.",
+            show_default=False,
+        ),
+    ] = None,
+    output: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--output",
+            metavar="NAME=URL",
+            help="A fresh URL for this output, as in vtt=https://…",
+            show_default=False,
+        ),
+    ] = None,
     json: Json = False,
     server: ServerUrl = None,
     api_key: ApiKey = None,
 ) -> None:
-    """Queue jobs again that failed or were canceled."""
-    _for_each(job_ids, lambda client, job: client.retry(job), server, api_key, as_json=json)
+    """Queue jobs again that failed, expired or were canceled.
+
+    A job that has its transcript is not transcribed again: what was not delivered is sent
+    again.
+    """
+    outputs = outputs_of(output, "--output")
+    if len(job_ids) > 1 and (input_url or outputs):
+        raise typer.BadParameter("goes with one job only", param_hint="--input, --output")
+
+    async def act(client: "Client", job_id: JobId) -> Job:
+        return await client.retry(job_id, url=input_url, outputs=outputs)
+
+    _for_each(job_ids, act, server, api_key, as_json=json)
 
 
 def delete(

@@ -18,7 +18,13 @@ from rhapsode.client.problems import ServerFault, Unreachable
 from rhapsode.client.retry import Backoff
 from rhapsode.client.runners import Lease, LeaseLost, RunnerApi, result_document
 from rhapsode.client.transfers import DigestMismatch, Report, digest_of
-from rhapsode.client.views import JobPage, MediaPage, MediaView, NewSecret
+from rhapsode.client.views import (
+    JobPage,
+    MediaPage,
+    MediaView,
+    NewSecret,
+    Wishes,
+)
 
 __all__ = [
     "RECONNECTED",
@@ -38,6 +44,7 @@ __all__ = [
     "RunnerApi",
     "ServerFault",
     "Unreachable",
+    "Wishes",
     "digest_of",
     "result_document",
 ]

@@ -15,12 +15,39 @@ from rhapsode.client.http import Http, given
 from rhapsode.client.notes import Notes
 from rhapsode.client.retry import with_retries
 from rhapsode.client.transfers import Report, download, ignore
-from rhapsode.client.views import Items, JobPage, MediaPage, MediaView, NewSecret
+from rhapsode.client.views import (
+    Items,
+    JobPage,
+    MediaPage,
+    MediaView,
+    NewSecret,
+    Wishes,
+)
 from rhapsode.domain.cues import Shaping
 from rhapsode.domain.formats import Format
 from rhapsode.domain.jobs import TERMINAL, Job, JobId, JobState
 from rhapsode.domain.media import MediaId
 from rhapsode.domain.users import User
+
+
+def _new_job(
+    recording: MediaId | str, spec: Mapping[str, Any], wishes: Wishes
+) -> dict[str, Any]:
+    """The body that asks for a job, with what is wished for only."""
+    by_url = isinstance(recording, str)
+    place = {"url": recording} if by_url else {"media_id": str(recording)}
+    days = given(media_days=wishes.media_days, transcript_days=wishes.transcript_days)
+    return {
+        "input": {
+            **place,
+            **given(name=wishes.name),
+            **({"keep": True} if by_url and wishes.keep else {}),
+        },
+        "spec": dict(spec),
+        **({"outputs": dict(wishes.outputs)} if wishes.outputs else {}),
+        **({"notify": {"email": True}} if wishes.email else {}),
+        **({"retention": days} if days else {}),
+    }
 
 
 class Client:
@@ -110,10 +137,19 @@ class Client:
 
     # Jobs
 
-    async def submit(self, media_id: MediaId, spec: Mapping[str, Any] | None = None) -> Job:
-        """Ask for a transcript; what `spec` leaves out takes the server's defaults."""
-        body = {"input": {"media_id": str(media_id)}, "spec": dict(spec or {})}
-        return decode(Job, await self._create("/api/jobs", body))
+    async def submit(
+        self,
+        recording: MediaId | str,
+        spec: Mapping[str, Any] | None = None,
+        wishes: Wishes | None = None,
+    ) -> Job:
+        """Ask for a transcript of what was uploaded, or of what a URL leads to.
+
+        What `spec` leaves out takes the server's defaults.
+        """
+        wanted = wishes or Wishes()
+        body = _new_job(recording, spec or {}, wanted)
+        return decode(Job, await self._create("/api/jobs", body, wanted.key))
 
     async def job(self, job_id: JobId) -> Job:
         """One job as it stands."""
@@ -124,12 +160,13 @@ class Client:
         *,
         states: Iterable[JobState] = (),
         search: str | None = None,
+        source: str | None = None,
         cursor: str | None = None,
         limit: int | None = None,
     ) -> JobPage:
-        """Our jobs, newest first, at most 200 a page."""
+        """Our jobs, newest first, at most 200 a page; `source` begins a recording's URL."""
         query = {
-            **given(search=search, cursor=cursor, limit=limit),
+            **given(search=search, source=source, cursor=cursor, limit=limit),
             "state": [state.value for state in states],
         }
         return decode(JobPage, await self._get("/api/jobs", params=query))
@@ -138,9 +175,33 @@ class Client:
         """Call a job off."""
         return decode(Job, await self._post(f"/api/jobs/{job_id}/cancel"))
 
-    async def retry(self, job_id: JobId) -> Job:
-        """Queue a job again that failed or was canceled."""
-        return decode(Job, await self._post(f"/api/jobs/{job_id}/retry"))
+    async def retry(
+        self,
+        job_id: JobId,
+        *,
+        url: str | None = None,
+        outputs: Mapping[str, str] | None = None,
+    ) -> Job:
+        """Queue a job again that failed, expired or was canceled, perhaps with fresh URLs.
+
+        What has its transcript is only delivered again.
+        """
+        source = None if url is None else {"url": url}
+        body = given(input=source, outputs=dict(outputs) if outputs else None)
+        path = f"/api/jobs/{job_id}/retry"
+        return decode(Job, await self.http.json("POST", path, json=dict(body)))
+
+    async def deliver(
+        self, job_id: JobId, outputs: Mapping[str, str]
+    ) -> tuple[DeliveryView, ...]:
+        """Send a job's artifacts to fresh or further URLs; all of its deliveries."""
+        path, body = f"/api/jobs/{job_id}/deliveries", {"outputs": dict(outputs)}
+        return decode(Deliveries, await self._create(path, body)).items
+
+    async def redeliver(self, delivery_id: UUID) -> DeliveryView:
+        """Send a delivery once more, or at once instead of later."""
+        path = f"/api/deliveries/{delivery_id}/redeliver"
+        return decode(DeliveryView, await self._post(path))
 
     async def delete_job(self, job_id: JobId, *, keep_media: bool = False) -> None:
         """Delete a job, its transcript and, unless kept, its recording."""
@@ -235,8 +296,8 @@ class Client:
     async def _post(self, path: str) -> Any:
         return await self.http.json("POST", path)
 
-    async def _create(self, path: str, body: Mapping[str, Any]) -> Any:
-        headers = {"Idempotency-Key": str(uuid4())}
+    async def _create(self, path: str, body: Mapping[str, Any], key: str | None = None) -> Any:
+        headers = {"Idempotency-Key": key or str(uuid4())}
         return await with_retries(
             lambda: self.http.json("POST", path, json=dict(body), headers=headers)
         )

@@ -1,6 +1,7 @@
 """What the API shows where that is not exactly a domain object."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -55,3 +56,21 @@ class NewSecret:
     name: str
     created_at: datetime
     secret: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wishes:
+    """What a new job shall be beside its spec.
+
+    `keep` stores what is fetched from a URL; `outputs` are artifacts by name, with the URLs
+    to PUT them to; `key` is an idempotency key of one's own, so that a program that was
+    killed and does not know whether it asked can ask again.
+    """
+
+    name: str | None = None
+    keep: bool = False
+    outputs: Mapping[str, str] = field(default_factory=dict)
+    email: bool = False
+    media_days: float | None = None
+    transcript_days: float | None = None
+    key: str | None = None
