@@ -210,6 +210,16 @@ MODELS: tuple[Model, ...] = (
         WHISPER_LANGUAGES,
         "Whisper medium, multilingual",
     ),
+    *(
+        _hub_only(
+            f"large-v{number}",
+            f"Systran/faster-whisper-large-v{number}",
+            3_090,
+            WHISPER_LANGUAGES,
+            f"Whisper large-v{number}, multilingual: for comparison with earlier work",
+        )
+        for number in (1, 2)
+    ),
     _hub_only(
         "large-v3",
         "Systran/faster-whisper-large-v3",
@@ -223,6 +233,16 @@ MODELS: tuple[Model, ...] = (
         1_620,
         WITH_CANTONESE,
         "Whisper large-v3-turbo, multilingual: near large-v3, several times faster",
+    ),
+    *(
+        _hub_only(
+            f"distil-{size}",
+            f"Systran/faster-distil-whisper-{size}",
+            megabytes,
+            _ENGLISH,
+            f"Distil-Whisper {size.removesuffix('.en')}, English only",
+        )
+        for size, megabytes in (("small.en", 332), ("medium.en", 789), ("large-v2", 1_510))
     ),
     _hub_only(
         "distil-large-v3",

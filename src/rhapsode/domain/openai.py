@@ -39,7 +39,7 @@ def verbose(
     }
     if Granularity.SEGMENT in wanted:
         document["segments"] = [
-            _segment(number, segment, temperature)
+            segment_document(number, segment, temperature)
             for number, segment in enumerate(transcript.segments)
         ]
     if Granularity.WORD in wanted:
@@ -51,7 +51,8 @@ def verbose(
     return document
 
 
-def _segment(number: int, segment: Segment, temperature: float) -> Document:
+def segment_document(number: int, segment: Segment, temperature: float) -> Document:
+    """One segment as Whisper itself tells of it."""
     return {
         "id": number,
         "seek": round(segment.start * 100),
