@@ -115,7 +115,14 @@ async def test_by_default_nothing_private_is_spoken_to(server: Misbehaving, host
 
 @pytest.mark.parametrize(
     "url",
-    ["file:///etc/passwd", "gopher://127.0.0.1/", "http://", "http://①.①/", "http://0177.0.0.1/", "x"],
+    [
+        "file:///etc/passwd",
+        "gopher://127.0.0.1/",
+        "http://",
+        "http://①.①/",
+        "http://0177.0.0.1/",
+        "x",
+    ],
 )
 async def test_what_is_no_web_address(url: str) -> None:
     async with Outbound(LOCAL) as outbound:
