@@ -8,7 +8,7 @@ from functools import partial
 from rhapsode.api.deliveries import record
 from rhapsode.domain.deliveries import Backoff, DeliveryKind
 from rhapsode.outbound.http import Outbound
-from rhapsode.services import mail, webhook_channel
+from rhapsode.services import mail, notification_channel, webhook_channel
 from rhapsode.services.artifacts import Artifacts
 from rhapsode.services.channels import Channels
 from rhapsode.services.context import Context
@@ -48,6 +48,7 @@ def channels(outbound: Outbound) -> Channels:
         DeliveryKind.ARTIFACT: Artifacts(outbound, record).send,
         DeliveryKind.WEBHOOK: partial(webhook_channel.send, outbound),
         DeliveryKind.EMAIL: mail.send,
+        DeliveryKind.NOTIFICATION: partial(notification_channel.send, outbound),
     }
 
 

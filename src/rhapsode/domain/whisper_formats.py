@@ -21,6 +21,9 @@ from rhapsode.domain.transcripts import Segment, Transcript, Word
 
 Document = dict[str, Any]
 
+FORMATS = frozenset({Format.JSON, Format.VTT, Format.TXT, Format.CSV})
+"""Those that these programs write; for any other ours is as good."""
+
 _COLUMNS = 70
 
 

@@ -3,12 +3,15 @@
 import asyncio
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from rhapsode.database import deliveries as table
 from rhapsode.database import jobs as jobs_table
+from rhapsode.database import transcription as transcription_table
 from rhapsode.database import transcripts as transcripts_table
+from rhapsode.domain import transcription, whisper_formats
 from rhapsode.domain.deliveries import META, Delivery, ending, latest
 from rhapsode.domain.formats import Format, render
 from rhapsode.domain.jobs import TRANSITIONS, Job, JobId, JobState
@@ -52,23 +55,35 @@ class Artifacts:
             async with context.database.read() as connection:
                 job = await jobs_table.get(connection, job_id)
                 packed = await transcripts_table.get(connection, job_id) if job else None
+                theirs = await transcription_table.of_job(connection, job_id)
             if job is None or packed is None:
                 return None
-            return await asyncio.to_thread(_text, packed, wanted, job)
+            return await asyncio.to_thread(_text, packed, wanted, job, theirs)
 
     async def _meta(self, context: Context, job_id: JobId) -> bytes | None:
         async with context.database.read() as connection:
             job = await jobs_table.get(connection, job_id)
             sent = await table.of_job(connection, job_id) if job else []
+            theirs = await transcription_table.of_job(connection, job_id)
         if job is None:
             return None
         others = [item for name, item in latest(sent).items() if name != META]
-        document = self._record(as_it_will_be(job, others), others)
+        told = as_it_will_be(job, others)
+        if theirs is not None:
+            document = transcription.document(replace(theirs, job=told), with_secrets=False)
+        else:
+            document = self._record(told, others)
         return json.dumps(document, ensure_ascii=False, indent=1).encode() + b"\n"
 
 
-def _text(packed: bytes, wanted: Format, job: Job) -> bytes:
+def _text(
+    packed: bytes, wanted: Format, job: Job, theirs: transcription.Record | None
+) -> bytes:
+    """In our format; for a job of `/transcription/`, as the engine asked for writes it."""
     transcript = transcripts_table.unpack(packed)
+    if theirs is not None and wanted in whisper_formats.FORMATS:
+        engine, model = theirs.asked_engine, theirs.asked_model
+        return whisper_formats.render(transcript, wanted, engine, model).encode()
     return render(transcript, wanted, layout=job.spec.layout).encode()
 
 
