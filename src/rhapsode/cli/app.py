@@ -6,7 +6,19 @@ from typing import Annotated
 import typer
 
 from rhapsode import __version__
-from rhapsode.cli import jobs, login, models, server, settings, tokens, users
+from rhapsode.cli import (
+    deliveries,
+    jobs,
+    login,
+    models,
+    server,
+    settings,
+    tokens,
+    users,
+    webhooks,
+)
+from rhapsode.cli.audit import audit
+from rhapsode.cli.engines import engines
 from rhapsode.cli.group import Group
 from rhapsode.cli.options import Json
 from rhapsode.cli.output import emit_json, emit_text
@@ -45,19 +57,22 @@ def version(*, json: Json = False) -> None:
 
 
 app.command(rich_help_panel=LOCAL)(transcribe)
+app.command(rich_help_panel=LOCAL)(engines)
 app.add_typer(models.app, name="models", rich_help_panel=LOCAL)
 app.command(rich_help_panel=CLIENT)(submit)
-app.command(rich_help_panel=CLIENT)(jobs.jobs)
+app.add_typer(deliveries.app, name="jobs", rich_help_panel=CLIENT)
 app.command(rich_help_panel=CLIENT)(jobs.show)
 app.command(rich_help_panel=CLIENT)(jobs.cancel)
 app.command(rich_help_panel=CLIENT)(jobs.retry)
 app.command(rich_help_panel=CLIENT)(jobs.delete)
+app.add_typer(webhooks.app, name="webhooks", rich_help_panel=CLIENT)
 app.command(rich_help_panel=CLIENT)(login.login)
 app.command(rich_help_panel=CLIENT)(login.logout)
 app.command(rich_help_panel=SERVER)(server.serve)
 app.command(rich_help_panel=SERVER)(runner)
 app.add_typer(users.app, name="user", rich_help_panel=SERVER)
 app.add_typer(tokens.app, name="token", rich_help_panel=SERVER)
+app.command(rich_help_panel=SERVER)(audit)
 app.command(rich_help_panel=SERVER)(server.migrate)
 app.add_typer(settings.app, name="settings", rich_help_panel=SERVER)
 app.command(rich_help_panel=SERVER)(server.openapi)

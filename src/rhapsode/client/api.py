@@ -191,17 +191,19 @@ class Client:
         path = f"/api/jobs/{job_id}/retry"
         return decode(Job, await self.http.json("POST", path, json=dict(body)))
 
-    async def deliver(
-        self, job_id: JobId, outputs: Mapping[str, str]
-    ) -> tuple[DeliveryView, ...]:
+    async def deliveries(self, job_id: JobId) -> list[dict[str, Any]]:
+        """What a job sends where, and how that goes; the oldest first."""
+        return await self._items(f"/api/jobs/{job_id}/deliveries")
+
+    async def deliver(self, job_id: JobId, outputs: Mapping[str, str]) -> list[dict[str, Any]]:
         """Send a job's artifacts to fresh or further URLs; all of its deliveries."""
         path, body = f"/api/jobs/{job_id}/deliveries", {"outputs": dict(outputs)}
-        return decode(Deliveries, await self._create(path, body)).items
+        return decode(Items, await self._create(path, body)).items
 
-    async def redeliver(self, delivery_id: UUID) -> DeliveryView:
+    async def redeliver(self, delivery_id: UUID | str) -> dict[str, Any]:
         """Send a delivery once more, or at once instead of later."""
         path = f"/api/deliveries/{delivery_id}/redeliver"
-        return decode(DeliveryView, await self._post(path))
+        return decode(dict[str, Any], await self._post(path))
 
     async def delete_job(self, job_id: JobId, *, keep_media: bool = False) -> None:
         """Delete a job, its transcript and, unless kept, its recording."""

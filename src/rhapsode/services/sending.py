@@ -27,7 +27,7 @@ from rhapsode.services.waiting import first_of
 _BREATH_SECONDS = 0.05
 _OUTAGE_SECONDS = 2.0
 _NOTE_TRIES = 5
-_DRAIN_SECONDS = 5.0
+_DRAIN_SECONDS = 3.0
 
 log = structlog.get_logger(__name__)
 
