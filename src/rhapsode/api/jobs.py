@@ -208,7 +208,8 @@ class JobBody(Answer):
     """One job as it stands. The duration is the recording's, in seconds.
 
     Of the outputs' URLs, credentials and query are not shown. Once `transcribed_at` is set,
-    there is a transcript, whatever the state; what may remain is to deliver it.
+    there is a transcript, whatever the state; what may remain is to deliver it. Retention
+    may take it away again, at `transcript_deleted_at`.
     """
 
     id: UUID
@@ -228,6 +229,7 @@ class JobBody(Answer):
     started_at: datetime | None
     finished_at: datetime | None
     transcribed_at: datetime | None
+    transcript_deleted_at: datetime | None
     error: ErrorBody | None
     warnings: list[str]
     source: SourceBody | None

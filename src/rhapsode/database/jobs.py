@@ -27,6 +27,7 @@ from rhapsode.domain.jobs import (
 )
 from rhapsode.domain.media import Media, MediaId
 from rhapsode.domain.runners import AssignedMedia, Lease
+from rhapsode.domain.speakers import SpeakerBounds
 from rhapsode.domain.users import UserId
 
 ENDS_LEASE: Mapping[str, None] = {
@@ -78,6 +79,7 @@ def job_from_row(row: Row[Any]) -> Job:
         notify=Notify(**(row.notify or {})),
         retention=Retention(**(row.retention or {})),
         transcribed_at=row.transcribed_at,
+        transcript_deleted_at=row.transcript_deleted_at,
     )
 
 
@@ -93,6 +95,7 @@ def _spec(document: Mapping[str, Any]) -> JobSpec:
             **document,
             "layout": Layout(document["layout"]),
             "priority": Priority(document["priority"]),
+            "speakers": SpeakerBounds(**document.get("speakers", {})),
         }
     )
 

@@ -36,6 +36,7 @@ _HELD = (
 _TOLD_TO_NOBODY = (
     jobs.c.outputs.is_(None),
     jobs.c.notify.is_(None),
+    jobs.c.retention.is_(None),  # its end is to be noted
     ~select(webhook_endpoints.c.id)
     .where(
         webhook_endpoints.c.user_id == jobs.c.user_id,
@@ -47,6 +48,7 @@ _TOLD_TO_NOBODY = (
 _COMES_TO: Mapping[str, Any] = {
     **ENDS_LEASE,
     "transcribed_at": bindparam("the_moment"),
+    "transcript_deleted_at": None,
     "language": bindparam("the_language"),
     "duration": bindparam("the_duration"),
     "warnings": bindparam("the_warnings"),

@@ -147,6 +147,11 @@ media = Table(
 
 _QUEUED = text("state = 'queued'")
 _RUNNING = text("state = 'running'")
+_MEDIA_BY_POLICY = text("media_id IS NOT NULL AND media_expires_at IS NULL")
+_TRANSCRIPT_BY_POLICY = text(
+    "transcribed_at IS NOT NULL AND transcript_expires_at IS NULL "
+    "AND transcript_deleted_at IS NULL"
+)
 
 jobs = Table(
     "jobs",
@@ -188,6 +193,7 @@ jobs = Table(
     # When retention ends; null: never, or done.
     Column("media_expires_at", UtcDateTime),
     Column("transcript_expires_at", UtcDateTime),
+    Column("transcript_deleted_at", UtcDateTime),
     # The queue: claims read it from its head, whatever else the table holds.
     Index(
         "ix_jobs_queue",
@@ -212,6 +218,19 @@ jobs = Table(
         "transcript_expires_at",
         postgresql_where=text("transcript_expires_at IS NOT NULL"),
         sqlite_where=text("transcript_expires_at IS NOT NULL"),
+    ),
+    # What the policy decides on: jobs that say nothing themselves and still have something.
+    Index(
+        "ix_jobs_media_policy",
+        "finished_at",
+        postgresql_where=_MEDIA_BY_POLICY,
+        sqlite_where=_MEDIA_BY_POLICY,
+    ),
+    Index(
+        "ix_jobs_transcript_policy",
+        "finished_at",
+        postgresql_where=_TRANSCRIPT_BY_POLICY,
+        sqlite_where=_TRANSCRIPT_BY_POLICY,
     ),
 )
 
@@ -372,4 +391,5 @@ audit_events = Table(
     Column("subject_id", String(64), nullable=False),
     Column("detail", Document, nullable=False),
     Index("ix_audit_events_action_id", "action", "id"),
+    Index("ix_audit_events_subject_id_id", "subject_id", "id"),
 )

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from rhapsode.domain.errors import Conflict
 from rhapsode.domain.media import MediaId
+from rhapsode.domain.speakers import ANY_SPEAKERS, SpeakerBounds
 from rhapsode.domain.users import UserId
 
 JobId = NewType("JobId", UUID)
@@ -137,6 +138,7 @@ class JobSpec:
 
     `language` is an ISO 639-1 code as Whisper uses them, or None to detect it.
     `prompt` is text that the engine should take as context: names, spelling, style.
+    `speakers` bounds how many are told apart in the layout `diarisation`.
     """
 
     engine: str = DEFAULT_ENGINE
@@ -146,6 +148,7 @@ class JobSpec:
     word_times: bool = True
     prompt: str | None = None
     priority: Priority = Priority.NORMAL
+    speakers: SpeakerBounds = ANY_SPEAKERS
 
     @property
     def stages(self) -> frozenset[Stage]:
@@ -221,6 +224,7 @@ class Job:
     `source` is set instead of `media_id` for a recording that is fetched by URL; `outputs`
     maps an artifact's name (`domain.deliveries.ARTIFACTS`) to the URL that it is PUT to.
     `transcribed_at` is when the transcript was stored; what remains then is to deliver it.
+    `transcript_deleted_at` is when retention took it away again.
     """
 
     id: JobId
@@ -248,6 +252,7 @@ class Job:
     notify: Notify = Notify()
     retention: Retention = Retention()
     transcribed_at: datetime | None = None
+    transcript_deleted_at: datetime | None = None
 
     def evolve(self, **changes: object) -> "Job":
         """A copy with these fields changed."""

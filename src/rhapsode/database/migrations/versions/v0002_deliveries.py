@@ -38,6 +38,9 @@ def _audit_events() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_audit_events")),
     )
     op.create_index("ix_audit_events_action_id", "audit_events", ["action", "id"], unique=False)
+    op.create_index(
+        "ix_audit_events_subject_id_id", "audit_events", ["subject_id", "id"], unique=False
+    )
     op.create_index(op.f("ix_audit_events_at"), "audit_events", ["at"], unique=False)
 
 
@@ -229,6 +232,7 @@ def _jobs_columns() -> None:
     op.add_column("jobs", sa.Column("transcribed_at", TIME, nullable=True))
     op.add_column("jobs", sa.Column("media_expires_at", TIME, nullable=True))
     op.add_column("jobs", sa.Column("transcript_expires_at", TIME, nullable=True))
+    op.add_column("jobs", sa.Column("transcript_deleted_at", TIME, nullable=True))
     op.create_index(
         "ix_jobs_media_expires_at",
         "jobs",
@@ -245,6 +249,15 @@ def _jobs_columns() -> None:
         postgresql_where=sa.text("transcript_expires_at IS NOT NULL"),
         sqlite_where=sa.text("transcript_expires_at IS NOT NULL"),
     )
+    for name, where in _BY_POLICY.items():
+        op.create_index(
+            name,
+            "jobs",
+            ["finished_at"],
+            unique=False,
+            postgresql_where=sa.text(where),
+            sqlite_where=sa.text(where),
+        )
     # What is there already was transcribed when it finished.
     op.execute(
         "UPDATE jobs SET transcribed_at = finished_at "
@@ -254,6 +267,8 @@ def _jobs_columns() -> None:
 
 def downgrade() -> None:
     """Drop what was added, dependants first."""
+    for name in _BY_POLICY:
+        op.drop_index(name, table_name="jobs")
     for name in ("transcript_expires_at", "media_expires_at"):
         op.drop_index(f"ix_jobs_{name}", table_name="jobs")
     with op.batch_alter_table("jobs") as jobs:
@@ -280,4 +295,11 @@ _JOB_COLUMNS = (
     "transcribed_at",
     "media_expires_at",
     "transcript_expires_at",
+    "transcript_deleted_at",
 )
+
+_BY_POLICY = {
+    "ix_jobs_media_policy": "media_id IS NOT NULL AND media_expires_at IS NULL",
+    "ix_jobs_transcript_policy": "transcribed_at IS NOT NULL AND transcript_expires_at IS NULL "
+    "AND transcript_deleted_at IS NULL",
+}
