@@ -4,10 +4,12 @@ import contextlib
 import shutil
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from playwright.async_api import Browser, ConsoleMessage, Page, Request, async_playwright
 
+AXE = Path(__file__).parents[2] / "web" / "node_modules" / "axe-core" / "axe.min.js"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 ARGUMENTS = [
     "--headless",
@@ -63,3 +65,18 @@ async def open_page(browser: Browser, origin: str, **options: Any) -> AsyncItera
     yield page
     await context.close()
     assert complaints.found == []
+
+
+async def violations(page: Page) -> list[str]:
+    """What axe-core finds. As text, because the page allows no script of ours."""
+    # Something that fades in is not yet what it will look like.
+    await page.evaluate(
+        "Promise.all(document.getAnimations().map(animation => animation.finished))"
+    )
+    await page.evaluate(AXE.read_text())
+    found = await page.evaluate("axe.run()")
+    return [
+        f"{item['id']}: {node['html']} {node['failureSummary']}"
+        for item in found["violations"]
+        for node in item["nodes"]
+    ]

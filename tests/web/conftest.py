@@ -26,6 +26,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         folder,
         runner={"enabled": True, "models": ["tiny.en"]},
         models={"folder": models_folder(), "hub": False},
+        outbound={"allow_networks": ["127.0.0.0/8"]},
     )
     with running_server(settings, folder) as running:
         yield running

@@ -1,34 +1,16 @@
 """For everybody: with a keyboard, with a screen reader, on a phone, in the dark."""
 
-from pathlib import Path
-
 import pytest
 from playwright.async_api import Browser, Page, expect
 
 from tests.support.server import Server
-from tests.web.browser import open_page
+from tests.web.browser import open_page, violations
 from tests.web.people import Json, Person
 
-AXE = Path(__file__).parents[2] / "web" / "node_modules" / "axe-core" / "axe.min.js"
 # All share one browser, and with it its event loop.
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-PAGES = ["/", "/#/keys", "/#/runners", "/#/nowhere"]
-
-
-async def violations(page: Page) -> list[str]:
-    """What axe-core finds. As text, because the page allows no script of ours."""
-    # Something that fades in is not yet what it will look like.
-    await page.evaluate(
-        "Promise.all(document.getAnimations().map(animation => animation.finished))"
-    )
-    await page.evaluate(AXE.read_text())
-    found = await page.evaluate("axe.run()")
-    return [
-        f"{item['id']}: {node['html']} {node['failureSummary']}"
-        for item in found["violations"]
-        for node in item["nodes"]
-    ]
+PAGES = ["/", "/#/keys", "/#/webhooks", "/#/runners", "/#/nowhere"]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -91,7 +73,7 @@ async def test_the_way_by_keyboard_alone(page: Page, reader: tuple[Person, Json]
     await page.keyboard.press("Enter")
     await page.keyboard.press("Tab")
     await expect(page.get_by_label("Choose recordings")).to_be_focused()
-    for label in ("Model", "Language", "Layout"):
+    for label in ("Or links to recordings", "Engine", "Model", "Language", "Layout"):
         await page.keyboard.press("Tab")
         await expect(page.get_by_label(label)).to_be_focused()
     await page.get_by_role("link", name="jfk.wav").focus()
