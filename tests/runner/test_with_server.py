@@ -1,12 +1,8 @@
 """The real runner with the real server: the protocol's rules from end to end."""
 
 import asyncio
-import contextlib
 import time
-from asyncio.subprocess import Process
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 import jiwer
@@ -18,51 +14,14 @@ from rhapsode.domain.formats import Format
 from rhapsode.domain.jobs import Job, JobState
 from rhapsode.domain.media import MediaId
 from rhapsode.domain.transcripts import Transcript
-from tests.support.runners import start
-from tests.support.server import EMAIL, Server, running_server, settings_for
+from tests.support.site import Site, ended, offered, reached, runner, running_site
 from tests.support.speech import model_path, models_folder, plain, sample, sample_text
-
-
-@dataclass
-class Site:
-    """A server, and the secrets for it."""
-
-    server: Server
-    key: str
-    token: str
-
-    def client(self) -> Client:
-        return Client(self.server.url, self.key)
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    folder = tmp_path_factory.mktemp("site")
-    queue = {"heartbeat_seconds": 0.5, "lease_seconds": 15, "sweep_seconds": 1}
-    with running_server(settings_for(folder, queue=queue), folder) as server:
-        key = server.secret("--api-key", "tests", "--user", EMAIL)
-        yield Site(server, key, server.secret("--runner", "tests"))
-
-
-@asynccontextmanager
-async def runner(site: Site, folder: Path, *options: str) -> AsyncIterator[Process]:
-    folder.mkdir(exist_ok=True)
-    process = await start(site.server.url, site.token, folder, "--name", folder.name, *options)
-    reading = asyncio.create_task(_kept(process, folder / "runner.log"))
-    try:
-        yield process
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
-        await reading
-
-
-async def _kept(process: Process, log: Path) -> None:
-    assert process.stderr is not None
-    with log.open("ab") as file:
-        async for line in process.stderr:
-            file.write(line)
+    with running_site(tmp_path_factory.mktemp("site")) as running:
+        yield running
 
 
 async def uploaded(client: Client) -> MediaId:
@@ -71,25 +30,9 @@ async def uploaded(client: Client) -> MediaId:
 
 async def puppet(client: Client, media: MediaId, prompt: str = "say") -> Job:
     """A job for the puppet engine, which the server knows once a runner has offered it."""
-    async with asyncio.timeout(20):
-        while not any(e["name"] == "puppet" for e in (await client.options())["engines"]):
-            await asyncio.sleep(0.1)
+    await offered(client)
     spec = {"engine": "puppet", "model": "quick", "prompt": prompt}
     return await client.submit(media, spec)
-
-
-async def ended(client: Client, job: Job) -> Job:
-    async with asyncio.timeout(60):
-        return [state async for state in client.follow(job.id)][-1]
-
-
-async def reached(client: Client, job: Job, stage: str) -> Job:
-    async with asyncio.timeout(20):
-        async with contextlib.aclosing(client.follow(job.id)) as states:
-            async for state in states:
-                if state.progress is not None and state.progress.stage == stage:
-                    return state
-    raise AssertionError(f"the job ended before '{stage}'")
 
 
 async def test_speech_becomes_a_transcript(site: Site, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import httpx
 
 from rhapsode.client.decode import decode, encode
 from rhapsode.client.http import TIMEOUT, Http
+from rhapsode.client.problems import unreachable
 from rhapsode.client.transfers import OUT_OF_RANGE, Report, download, file_body, ignore
 from rhapsode.domain.errors import Conflict, Invalid, NotFound
 from rhapsode.domain.jobs import JobError, Progress, RunnerId
@@ -123,7 +124,7 @@ class Lease:
             yield Opened(
                 status=response.status_code,
                 headers=dict(response.headers.items()),
-                blocks=response.aiter_raw(),
+                blocks=_blocks(response, self._http.server),
             )
 
     async def keep_media(self, path: Path, report: Report = ignore) -> None:
@@ -156,6 +157,14 @@ class Lease:
     async def _post(self, name: str, body: object, **options: Any) -> Any:
         with _lease_errors():
             return await self._http.json("POST", f"{self._path}/{name}", json=body, **options)
+
+
+async def _blocks(response: httpx.Response, server: str) -> AsyncIterator[bytes]:
+    try:
+        async for block in response.aiter_raw():
+            yield block
+    except httpx.RequestError as error:
+        raise unreachable(error, server) from error
 
 
 async def _nothing() -> AsyncIterator[bytes]:
