@@ -2,8 +2,10 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
+
+from rhapsode.domain.speakers import Voices
 
 MAX_LANGUAGE_CHARACTERS = 16
 MAX_SECONDS = 1e9
@@ -18,6 +20,7 @@ class Word:
     end: float
     text: str
     probability: float | None = None
+    speaker: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,21 +36,62 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
-    """The text of one recording. `language` is None where nobody spoke."""
+    """The text of one recording. `language` is None where nobody spoke.
+
+    `voices` tells what the speakers sound like, by their labels: it is stored, so that a
+    voice can be enrolled later, but no format shows it.
+    """
 
     language: str | None
     duration: float
     segments: tuple[Segment, ...] = ()
     language_probability: float | None = None
+    voices: Voices | None = None
 
     @property
     def text(self) -> str:
         """All segments' text, as one line."""
         return " ".join(segment.text for segment in self.segments)
 
+    @property
+    def speakers(self) -> tuple[str, ...]:
+        """The speakers' labels, in the order in which they first speak."""
+        return tuple(dict.fromkeys(s.speaker for s in self.segments if s.speaker))
+
+    def renamed(self, names: Mapping[str, str]) -> "Transcript":
+        """With speakers called by these names; two that get one name are one from then on."""
+
+        def named(speaker: str | None) -> str | None:
+            return None if speaker is None else names.get(speaker, speaker)
+
+        segments = tuple(
+            replace(
+                segment,
+                speaker=named(segment.speaker),
+                words=tuple(
+                    replace(word, speaker=named(word.speaker)) for word in segment.words
+                ),
+            )
+            for segment in self.segments
+        )
+        return replace(
+            self, segments=segments, voices=self.voices and self.voices.renamed(names)
+        )
+
     def to_dict(self) -> dict[str, Any]:
-        """The canonical document: what is stored, and what `json` renders."""
-        return {"text": self.text, **asdict(self)}
+        """The canonical document, without what the voices sound like: what `json` renders."""
+        document = {"text": self.text, **asdict(self)}
+        del document["voices"]
+        for segment in document["segments"]:
+            for word in segment["words"]:
+                if word["speaker"] is None:
+                    del word["speaker"]
+        return document
+
+    def to_stored(self) -> dict[str, Any]:
+        """The whole document: what a runner hands in, and what is stored."""
+        voices = {} if self.voices is None else {"voices": self.voices.to_dict()}
+        return {**self.to_dict(), **voices}
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> "Transcript":
@@ -57,6 +101,7 @@ class Transcript:
             duration=_number(document["duration"]),
             segments=tuple(_segment(item) for item in document["segments"]),
             language_probability=_number_or_none(document.get("language_probability")),
+            voices=_voices(document.get("voices")),
         )
 
 
@@ -76,7 +121,18 @@ def _word(item: Mapping[str, Any]) -> Word:
         end=_number(item["end"]),
         text=_text(item["text"]),
         probability=_number_or_none(item.get("probability")),
+        speaker=_text_or_none(item.get("speaker")),
     )
+
+
+def _voices(item: Mapping[str, Any] | None) -> Voices | None:
+    if item is None:
+        return None
+    vectors = {
+        _text(name): tuple(_number(value) for value in vector)
+        for name, vector in item["vectors"].items()
+    }
+    return Voices(_text(item["model"]), vectors)
 
 
 def _language(value: Any) -> str | None:

@@ -6,7 +6,7 @@ them and no more than two blocks are in memory, however long the recording is.
 
 import queue
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -25,6 +25,7 @@ from rhapsode.engines.base import (
     Transcriber,
 )
 from rhapsode.engines.blocks import Block, BlockBuilder, SpeechCutter, in_recording_time
+from rhapsode.engines.turns import texts_between
 
 STAGE = "transcribing"
 """The stage that this reports; whoever loads the model reports `loading` before."""
@@ -241,7 +242,7 @@ def split_at_silence(segment: Segment) -> list[Segment]:
         for index, (before, after) in enumerate(pairwise(words), start=1)
         if after.start - before.end >= SPLIT_SECONDS
     ]
-    texts = _texts_between(segment.text, words, seams)
+    texts = texts_between(segment.text, words, seams)
     bounds = pairwise([0, *seams, len(words)])
     if not seams or not texts:
         return [segment]
@@ -249,19 +250,6 @@ def split_at_silence(segment: Segment) -> list[Segment]:
         Segment(words[start].start, words[end - 1].end, text, segment.speaker, words[start:end])
         for text, (start, end) in zip(texts, bounds, strict=True)
     ]
-
-
-def _texts_between(text: str, words: Sequence[Word], seams: Sequence[int]) -> list[str]:
-    """The text cut before the words at `seams`; nothing where it spells the words otherwise."""
-    at, cuts = 0, [0]
-    for index, word in enumerate(words):
-        found = text.find(word.text, at)
-        if found < 0:
-            return []
-        if index in seams:
-            cuts.append(found)
-        at = found + len(word.text)
-    return [text[start:end].strip() for start, end in pairwise([*cuts, len(text)])]
 
 
 def tidied(segments: list[Segment], duration: float) -> tuple[Segment, ...]:

@@ -1,0 +1,1 @@
+"""The embedded diariser: two small networks on ONNX Runtime, and clustering in numpy."""
