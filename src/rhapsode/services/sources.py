@@ -65,7 +65,7 @@ def _ensure_readable(context: Context, url: str) -> None:
         bucket, _ = parts_of(url)
         _buckets(context).ensure_readable(bucket)
     else:
-        _ensure_spoken_to(context, checked_web_url(url, _INPUT))
+        ensure_spoken_to(context, checked_web_url(url, _INPUT))
 
 
 def _ensure_outputs(context: Context, outputs: Mapping[str, str]) -> None:
@@ -77,7 +77,7 @@ def _ensure_outputs(context: Context, outputs: Mapping[str, str]) -> None:
                 hint=f"There are: {', '.join(ARTIFACTS)}.",
             )
     for where, url in _named(outputs):
-        _ensure_spoken_to(context, checked_web_url(url, where))
+        ensure_spoken_to(context, checked_web_url(url, where))
     _ensure_apart(outputs)
 
 
@@ -98,7 +98,7 @@ def _ensure_apart(outputs: Mapping[str, str]) -> None:
         seen[url] = name
 
 
-def _ensure_spoken_to(context: Context, url: str) -> None:
+def ensure_spoken_to(context: Context, url: str) -> None:
     """Refuses an address that stands in the URL itself; what names lead to is seen later."""
     if (words := context.policy.refusal_of_host(_host(url))) is not None:
         raise refused(shown(url), words)

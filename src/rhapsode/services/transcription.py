@@ -12,7 +12,7 @@ from rhapsode.database import flags as flags_table
 from rhapsode.database import transcription as table
 from rhapsode.database import users as users_table
 from rhapsode.database.engine import Transaction
-from rhapsode.domain.audit import Action
+from rhapsode.domain.audit import Action, Reason
 from rhapsode.domain.errors import Denied, DomainError, NotFound, Unavailable
 from rhapsode.domain.jobs import Job, JobSpec, JobState, Notify, Source
 from rhapsode.domain.runners import Runner
@@ -26,7 +26,7 @@ from rhapsode.domain.transcription import (
     plain_model,
 )
 from rhapsode.domain.users import Role, User, UserId
-from rhapsode.services import audit, jobs, offers, secrets, users
+from rhapsode.services import audit, jobs, offers, secrets, sources, users
 from rhapsode.services.context import Context, now
 from rhapsode.services.idempotency import Once
 
@@ -67,12 +67,11 @@ async def submit(
     """Queue what was asked for; Unavailable while submissions are locked."""
     await _ensure_unlocked(context)
     spec = await _spec(context, asked)
-    to_url = asked.notification_type is NotificationType.URL
     order = jobs.JobOrder(
         spec=spec,
         source=Source(url=asked.input),
         outputs=asked.outputs,
-        notify=Notify(put_url=asked.notification_url if to_url else None),
+        notify=_notify(context, asked),
     )
 
     async def number(transaction: Transaction, job: Job) -> None:
@@ -84,6 +83,13 @@ async def submit(
     if record is None:
         raise not_found()
     return record
+
+
+def _notify(context: Context, asked: Asked) -> Notify:
+    if asked.notification_type is not NotificationType.URL or asked.notification_url is None:
+        return Notify()
+    sources.ensure_spoken_to(context, asked.notification_url)
+    return Notify(put_url=asked.notification_url)
 
 
 async def _spec(context: Context, asked: Asked) -> JobSpec:
@@ -206,6 +212,8 @@ async def _expire(context: Context, record: Record) -> None:
         return
     try:
         owner = await _owner(context, record)
-        await jobs.delete(context, owner, record.job.id, keep_media=False)
+        await jobs.delete(
+            context, owner, record.job.id, keep_media=False, reason=Reason.RETENTION
+        )
     except DomainError as error:  # gone meanwhile, or not to be had now
         log.warning("transcription.removal_postponed", number=record.number, code=error.code)
