@@ -1,6 +1,7 @@
 """`python -m bench`: all parts, or those that are named."""
 
 import asyncio
+from collections.abc import Callable
 from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
@@ -8,7 +9,18 @@ from typing import Annotated, Any
 
 import typer
 
-from bench import engine, immediate, latency, memory, report, sound, throughput, waiting
+from bench import (
+    by_url,
+    deliveries,
+    engine,
+    immediate,
+    latency,
+    memory,
+    report,
+    sound,
+    throughput,
+    waiting,
+)
 from bench.report import Figure, note
 from bench.worker import worker
 from bench.world import DATABASES, POSTGRESQL, SQLITE, World, world
@@ -51,23 +63,22 @@ def main(
     jobs: Annotated[int, typer.Option(help="Latency, claims: so many jobs.")] = 200,
     rounds: Annotated[int, typer.Option(help="Queue: rounds; the median counts.")] = 3,
     turns: Annotated[int, typer.Option(help="Engine: rounds; the median counts.")] = 2,
+    sent: Annotated[int, typer.Option(help="Deliveries: so many to a bad receiver.")] = 1000,
 ) -> None:
     """Measure Rhapsode against the parts that it is made of, in one run on this machine."""
     wanted = set(parts or Part)
     kinds = database or list(DATABASES)
     sizes, counts = sorted(rows or [1000, 1_000_000]), runners or [1, 8, 64]
-    figures: list[Figure] = []
-    if Part.ENGINE in wanted:
-        figures += _engine(model, minutes, threads, turns)
-    if Part.LATENCY in wanted:
-        figures += _latency(kinds, jobs)
-    if Part.QUEUE in wanted:
-        for kind in kinds:
-            figures += _queue(kind, sizes, counts, (idle_runners, jobs), rounds)
-    if Part.OPENAI in wanted:
-        figures += _openai(jobs)
-    if Part.MEMORY in wanted:
-        figures += _memory(model, minutes, hours, speech_share, int(gigabytes * 1e9))
+    arrivals = (idle_runners, jobs)
+    measured: dict[Part, Callable[[], list[Figure]]] = {
+        Part.ENGINE: lambda: _engine(model, minutes, threads, turns),
+        Part.LATENCY: lambda: _latency(kinds, jobs),
+        Part.QUEUE: lambda: _queues(kinds, sizes, counts, arrivals, rounds),
+        Part.OPENAI: lambda: _openai(jobs),
+        Part.DELIVERIES: lambda: _deliveries(kinds, jobs, sent),
+        Part.MEMORY: lambda: _memory(model, minutes, hours, speech_share, gigabytes),
+    }
+    figures = [figure for part in Part if part in wanted for figure in measured[part]()]
     (report.show_json if json else report.show)(figures)
     if any(figure.is_met is False for figure in figures):
         note("Some targets are missed.")
@@ -113,6 +124,17 @@ def _latency(kinds: list[str], jobs: int) -> list[Figure]:
         return figures + asyncio.run(latency.real_runner(server, clip, max(10, jobs // 10)))
 
 
+def _queues(
+    kinds: list[str],
+    sizes: list[int],
+    runners: list[int],
+    arrivals: tuple[int, int],
+    rounds: int,
+) -> list[Figure]:
+    every = [_queue(kind, sizes, runners, arrivals, rounds) for kind in kinds]
+    return [figure for figures in every for figure in figures]
+
+
 def _queue(
     kind: str, sizes: list[int], runners: list[int], arrivals: tuple[int, int], rounds: int
 ) -> list[Figure]:
@@ -133,7 +155,18 @@ def _queue(
         return asyncio.run(work(worlds))
 
 
-def _memory(model: str, minutes: float, hours: float, share: float, size: int) -> list[Figure]:
+def _deliveries(kinds: list[str], jobs: int, sent: int) -> list[Figure]:
+    figures = []
+    for kind in kinds:
+        with world(kind, sections=deliveries.SECTIONS) as server:
+            figures += asyncio.run(deliveries.measure(server, kind, jobs, sent))
+    return figures
+
+
+def _memory(
+    model: str, minutes: float, hours: float, share: float, gigabytes: float
+) -> list[Figure]:
+    size = int(gigabytes * 1e9)
     speech.model_path(model)
     long_name = f"speech-{minutes:g}min-then-{share:g}-{hours:g}h.flac"
     recordings = [
@@ -147,6 +180,8 @@ def _memory(model: str, minutes: float, hours: float, share: float, size: int) -
     figures = memory.runner_figures(
         peaks[0], peaks[1], f"{hours:g} h ÷ on {minutes:g} min, {model}"
     )
+    with world(SQLITE, sections={**_with_runner(), **by_url.SETTINGS}) as server:
+        figures += by_url.measure(server, size, model)
     with world(SQLITE) as server:
         return [*figures, memory.server(server, size)]
 

@@ -88,16 +88,18 @@ def runner_figures(short: tuple[int, int], long: tuple[int, int], name: str) -> 
 
 
 class Watch:
-    """Notes the most memory that a process and its children hold together."""
+    """Notes the most memory that a process and its children hold together, or it `alone`."""
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, *, alone: bool = False) -> None:
         self._process = psutil.Process(pid)
+        self._alone = alone
         self._stop = threading.Event()
         self.peak = 0
 
     def now(self) -> int:
         """Bytes resident now; pages that processes share count in each."""
-        everyone = [self._process, *self._process.children(recursive=True)]
+        children = [] if self._alone else self._process.children(recursive=True)
+        everyone = [self._process, *children]
         return sum(process.memory_info().rss for process in everyone)
 
     @contextmanager
