@@ -207,6 +207,7 @@ class Metrics:
     leases_lapsed: Counter
     claims: Counter
     upload_bytes: Counter
+    deleted: Counter
     jobs_unfinished: Gauge
     runners_online: Gauge
     deliveries: Counter
@@ -254,6 +255,7 @@ def create_metrics() -> Metrics:
         leases_lapsed=counter("leases_lapsed", "Leases that ended without a result."),
         claims=counter("claims", "Claims of runners: a job, or empty.", "outcome"),
         upload_bytes=counter("upload_bytes", "Bytes of recordings received."),
+        deleted=counter("deleted", "Things deleted, and why.", "kind", "reason"),
         jobs_unfinished=Gauge(
             "rhapsode_jobs_unfinished",
             "Jobs that have not ended, in the whole installation.",

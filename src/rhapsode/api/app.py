@@ -11,6 +11,7 @@ from starlette.types import ASGIApp
 
 from rhapsode import __version__
 from rhapsode.api import (
+    audit,
     deliveries,
     errors,
     events,
@@ -94,7 +95,18 @@ def _add_routes(app: FastAPI) -> None:
     errors.add_handlers(app)
     api = APIRouter(prefix="/api")
     # Routes are tried one after the other, so those that are asked most come first.
-    for part in (runners, jobs, media, tus, events, deliveries, webhooks, users, options):
+    for part in (
+        runners,
+        jobs,
+        media,
+        tus,
+        events,
+        deliveries,
+        webhooks,
+        users,
+        audit,
+        options,
+    ):
         api.include_router(part.router)
     app.include_router(api)
     app.include_router(openai.router)

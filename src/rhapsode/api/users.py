@@ -165,6 +165,6 @@ async def create_user(
 @router.delete(
     "/users/{user_id}", status_code=204, responses=problems(401, 403, 404, 409, 422, 503)
 )
-async def delete_user(context: Ctx, _admin: Admin, user_id: UUID) -> None:
+async def delete_user(context: Ctx, admin: Admin, user_id: UUID) -> None:
     """Remove an account that owns nothing any more."""
-    await users.delete(context, UserId(user_id))
+    await users.delete(context, UserId(user_id), actor_id=admin.id)

@@ -18,9 +18,10 @@ from rhapsode.database.migrate import is_downgrade
 from rhapsode.database.migrate import migrate as migrate_database
 from rhapsode.database.relay import Relay
 from rhapsode.domain.errors import Unavailable
+from rhapsode.domain.retention import RetentionPolicy
 from rhapsode.outbound.guard import Policy
 from rhapsode.outbound.smtp import SmtpConfig
-from rhapsode.services import sweeping, users
+from rhapsode.services import retention, sweeping, users
 from rhapsode.services.context import Context, Rules
 from rhapsode.services.probing import Prober
 from rhapsode.services.recorder import Recorder
@@ -116,6 +117,7 @@ def _rules(settings: Settings) -> Rules:
         transcription_stand_in=settings.transcription.stand_in,
         transcription_grace_seconds=settings.transcription.grace_seconds,
         public_url=settings.server.public_url,
+        retention=RetentionPolicy(**settings.retention.model_dump()),
         fetch_by_server=settings.outbound.fetch_by == "server",
         connect_seconds=settings.outbound.connect_seconds,
         read_seconds=settings.outbound.read_seconds,
@@ -177,7 +179,7 @@ async def greet(admin: NewUser | None) -> None:
 @asynccontextmanager
 async def _background(context: Context) -> AsyncIterator[None]:
     """What goes on beside the requests for as long as the application runs."""
-    work = [sweeping.run(context)]
+    work = [sweeping.run(context), retention.run(context)]
     if not context.database.is_sqlite:
         work.append(Relay(context.database).run())
     tasks = [asyncio.create_task(item) for item in work]

@@ -51,6 +51,13 @@ async def touch(connection: AsyncConnection, media_id: MediaId, now: datetime) -
     return (await connection.execute(statement)).rowcount > 0
 
 
+async def used(connection: AsyncConnection, media_id: MediaId, now: datetime) -> None:
+    """Note that it was put to some use until now."""
+    await connection.execute(
+        media.update().where(media.c.id == media_id).values(touched_at=now)
+    )
+
+
 async def settle(
     connection: AsyncConnection,
     media_id: MediaId,
@@ -133,14 +140,17 @@ async def give_up(connection: AsyncConnection, media_id: MediaId, now: datetime)
     return (await connection.execute(statement)).rowcount > 0
 
 
-async def mark_abandoned(connection: AsyncConnection, since: datetime, now: datetime) -> int:
+async def mark_abandoned(
+    connection: AsyncConnection, since: datetime, now: datetime
+) -> list[Media]:
     """Receiving → deleting for uploads of which nothing was heard since then."""
     statement = (
         media.update()
         .where(media.c.state == MediaState.RECEIVING, media.c.touched_at < since)
         .values(state=MediaState.DELETING, touched_at=now)
+        .returning(media)
     )
-    return (await connection.execute(statement)).rowcount
+    return [media_from_row(row) for row in await connection.execute(statement)]
 
 
 async def has_unsettled(connection: AsyncConnection, since: datetime) -> bool:

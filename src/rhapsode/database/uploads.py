@@ -231,15 +231,16 @@ async def mark_deleting(connection: AsyncConnection, upload_id: UploadId) -> Non
     await connection.execute(statement.values(state=UploadState.DELETING))
 
 
-async def mark_expired(connection: AsyncConnection, now: datetime) -> int:
+async def mark_expired(connection: AsyncConnection, now: datetime) -> list[UploadId]:
     """Any state → deleting for uploads whose time is over; not one that is being assembled."""
     statement = (
         uploads.update()
         .where(uploads.c.expires_at < now, uploads.c.state != UploadState.DELETING)
         .where(_is_free(now))
         .values(state=UploadState.DELETING)
+        .returning(uploads.c.id)
     )
-    return (await connection.execute(statement)).rowcount
+    return list((await connection.execute(statement)).scalars())
 
 
 async def unsettled(

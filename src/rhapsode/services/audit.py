@@ -5,7 +5,7 @@ from uuid import UUID
 from rhapsode.database import audit as table
 from rhapsode.database.audit import AuditFilter
 from rhapsode.database.engine import Transaction
-from rhapsode.domain.audit import Action, AuditEvent, AuditId
+from rhapsode.domain.audit import Action, AuditEvent, AuditId, Reason
 from rhapsode.domain.users import UserId
 from rhapsode.services.context import Context, new_id, now
 
@@ -32,6 +32,21 @@ async def record(
         detail=detail,
     )
     await table.insert(transaction.connection, [event])
+
+
+async def deleted(
+    transaction: Transaction,
+    action: Action,
+    subject_id: UUID | str,
+    reason: Reason,
+    *,
+    actor_id: UserId | None = None,
+    **detail: str | float | bool | list[str] | None,
+) -> None:
+    """Note that a thing was deleted, and why; `Recorder.deleted` counts it after the commit."""
+    await record(
+        transaction, action, subject_id, actor_id=actor_id, reason=str(reason), **detail
+    )
 
 
 async def page(context: Context, wanted: AuditFilter, limit: int) -> list[AuditEvent]:

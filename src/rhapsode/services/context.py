@@ -10,6 +10,7 @@ from uuid_utils.compat import uuid7
 
 from rhapsode.database.engine import Database
 from rhapsode.domain.media import MediaProbe
+from rhapsode.domain.retention import RetentionPolicy
 from rhapsode.outbound.guard import Policy
 from rhapsode.outbound.smtp import SmtpConfig
 from rhapsode.services.known import KnownRunners
@@ -39,6 +40,7 @@ class Rules:
     transcription_stand_in: bool = True
     transcription_grace_seconds: float = 600.0
     public_url: str | None = None
+    retention: RetentionPolicy = field(default_factory=RetentionPolicy)
     fetch_by_server: bool = False
     connect_seconds: float = 10.0
     read_seconds: float = 60.0

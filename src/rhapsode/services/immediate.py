@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 import structlog
 
+from rhapsode.domain.audit import Reason
 from rhapsode.domain.errors import DomainError, Invalid, Unavailable
 from rhapsode.domain.jobs import TERMINAL, Job, JobId, JobSpec, JobState, Retention
 from rhapsode.domain.media import Media
@@ -47,7 +48,7 @@ async def _forget(context: Context, user: User, recording: Media, job: Job | Non
         if job is None:
             await media.delete(context, user, recording.id)
         else:
-            await jobs.delete(context, user, job.id, keep_media=False)
+            await jobs.delete(context, user, job.id, keep_media=False, reason=Reason.RETENTION)
     except DomainError as error:
         log.warning("immediate.kept", media_id=str(recording.id), error=str(error))
 

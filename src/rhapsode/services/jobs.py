@@ -11,6 +11,7 @@ from rhapsode.database import transcripts as transcripts_table
 from rhapsode.database.engine import Transaction
 from rhapsode.database.jobs import JobFilter
 from rhapsode.database.signals import Signal, Topic
+from rhapsode.domain.audit import Action, Reason
 from rhapsode.domain.errors import Conflict, Invalid, NotFound
 from rhapsode.domain.jobs import (
     TERMINAL,
@@ -24,11 +25,11 @@ from rhapsode.domain.jobs import (
     Source,
     ensure_allowed,
 )
-from rhapsode.domain.media import MediaId, clean_name
+from rhapsode.domain.media import Media, MediaId, clean_name
 from rhapsode.domain.transcripts import Transcript
 from rhapsode.domain.urls import name_in
-from rhapsode.domain.users import User
-from rhapsode.services import idempotency, mail, offers, outbox, sources
+from rhapsode.domain.users import User, UserId
+from rhapsode.services import audit, idempotency, mail, offers, outbox, sources
 from rhapsode.services import media as media_service
 from rhapsode.services.context import Context, new_id, now
 from rhapsode.services.idempotency import Once
@@ -184,12 +185,25 @@ async def transcript(context: Context, user: User, job_id: JobId) -> tuple[Job, 
     if job is None:
         raise not_found()
     if found is None:
-        raise Conflict(
-            "transcript_not_ready",
-            f"The job is {job.state}: there is no transcript"
-            f"{' any more to come' if job.state in TERMINAL else ' yet'}.",
-        )
+        raise no_transcript(job)
     return job, await asyncio.to_thread(transcripts_table.unpack, found)
+
+
+def no_transcript(job: Job) -> Conflict:
+    """Why a job has no transcript."""
+    if job.transcript_deleted_at is not None:
+        return Conflict(
+            "transcript_deleted",
+            f"The transcript was deleted at {job.transcript_deleted_at:%Y-%m-%d %H:%M} UTC, "
+            "when the time was over for which it was to be kept.",
+            hint="Make a new job for the recording; a longer retention.transcript_days keeps "
+            "what comes of it.",
+        )
+    return Conflict(
+        "transcript_not_ready",
+        f"The job is {job.state}: there is no transcript"
+        f"{' any more to come' if job.state in TERMINAL else ' yet'}.",
+    )
 
 
 async def cancel(context: Context, user: User, job_id: JobId) -> Job:
@@ -216,23 +230,63 @@ def refusal(job: Job, change: Change) -> Conflict:
     return Conflict("job_state", "The job changed in this very moment; look again.")
 
 
-async def delete(context: Context, user: User, job_id: JobId, *, keep_media: bool) -> None:
+async def delete(
+    context: Context,
+    user: User,
+    job_id: JobId,
+    *,
+    keep_media: bool,
+    reason: Reason = Reason.USER,
+) -> None:
     """Remove a job and its transcript, and its recording if no other job uses it.
 
-    A job that runs is thereby canceled: its runner finds the lease gone.
+    A job that runs is thereby canceled: its runner finds the lease gone. For another reason
+    than the user's wish, the trail names the server as who did it.
     """
+    actor_id = user.id if reason is Reason.USER else None
     async with context.database.write() as transaction:
         job = await table.get(transaction.connection, job_id, user.id)
         if job is None:
             raise not_found()
+        recording = None
         if job.media_id is not None:  # before the job: two deletes must not wait crosswise
-            await media_table.lock(transaction.connection, job.media_id)
+            recording = await media_table.lock(transaction.connection, job.media_id)
         await table.delete(transaction.connection, job_id)
-        orphan = None if keep_media or job.media_id is None else job.media_id
-        if orphan and await table.uses_media(transaction.connection, orphan):
-            orphan = None
-        if orphan:
-            await media_table.mark_deleting(transaction.connection, orphan, now())
+        await _note_deleted(transaction, job, reason, actor_id)
+        orphan = None
+        if recording is not None:
+            orphan = await _left_over(transaction, recording, keep_media=keep_media)
+        if orphan is not None:
+            await media_service.condemn(transaction, orphan, reason, actor_id=actor_id)
         transaction.signal(Signal(Topic.JOB_DELETED, str(job_id), str(user.id)))
-    if orphan:
-        await media_service.purge(context, orphan)
+    context.recorder.deleted("job", reason)
+    if orphan is not None:
+        context.recorder.deleted("media", reason)
+        await media_service.purge(context, orphan.id)
+
+
+async def _left_over(
+    transaction: Transaction, recording: Media, *, keep_media: bool
+) -> Media | None:
+    """The recording if it goes with its job; one that stays counts as unused from now on."""
+    if keep_media:
+        await media_table.used(transaction.connection, recording.id, now())
+        return None
+    if await table.uses_media(transaction.connection, recording.id):
+        return None
+    return recording
+
+
+async def _note_deleted(
+    transaction: Transaction, job: Job, reason: Reason, actor_id: UserId | None
+) -> None:
+    await audit.deleted(
+        transaction,
+        Action.JOB_DELETED,
+        job.id,
+        reason,
+        actor_id=actor_id,
+        owner=str(job.user_id),
+        state=str(job.state),
+        had_transcript=job.transcribed_at is not None and job.transcript_deleted_at is None,
+    )

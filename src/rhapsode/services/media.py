@@ -13,14 +13,17 @@ from datetime import timedelta
 from uuid import UUID
 
 import structlog
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from rhapsode.database import jobs as jobs_table
 from rhapsode.database import media as table
+from rhapsode.database import retention as retention_table
 from rhapsode.database.engine import Transaction
+from rhapsode.domain.audit import Action, Reason
 from rhapsode.domain.errors import Conflict, DomainError, Invalid, Limited, NotFound
 from rhapsode.domain.media import Media, MediaId, MediaProbe, MediaState, clean_name, media_key
 from rhapsode.domain.users import User, UserId
-from rhapsode.services import idempotency
+from rhapsode.services import audit, idempotency
 from rhapsode.services.context import Context, Rules, new_id, now
 from rhapsode.services.idempotency import Once
 from rhapsode.storage.objects import ObjectStore, Stored
@@ -235,8 +238,51 @@ async def delete(context: Context, user: User, media_id: MediaId) -> None:
                 "A job that has not ended still needs this recording.",
                 hint="Cancel or delete the job first.",
             )
-        await table.mark_deleting(transaction.connection, media_id, now())
+        await condemn(transaction, found, Reason.USER, actor_id=user.id)
+    context.recorder.deleted("media", Reason.USER)
     await purge(context, media_id)
+
+
+Still = Callable[[AsyncConnection], Awaitable[bool]]
+"""Whether a media is still to be deleted, asked once it is locked."""
+
+
+async def delete_if(context: Context, media_id: MediaId, reason: Reason, still: Still) -> bool:
+    """Delete a media for which `still` holds once it is locked; False where it does not.
+
+    From the lock to the commit no job can be made for it.
+    """
+    async with context.database.write() as transaction:
+        found = await table.lock(transaction.connection, media_id)
+        if found is None or not await still(transaction.connection):
+            return False
+        await condemn(transaction, found, reason)
+    context.recorder.deleted("media", reason)
+    await purge(context, media_id)
+    return True
+
+
+async def condemn(
+    transaction: Transaction, item: Media, reason: Reason, *, actor_id: UserId | None = None
+) -> None:
+    """Mark a media for its removal, and note why; `purge` it after the commit."""
+    await table.mark_deleting(transaction.connection, item.id, now())
+    await retention_table.forget_media_expiry(transaction.connection, item.id)
+    await _note_deleted(transaction, item, reason, actor_id=actor_id)
+
+
+async def _note_deleted(
+    transaction: Transaction, item: Media, reason: Reason, *, actor_id: UserId | None = None
+) -> None:
+    await audit.deleted(
+        transaction,
+        Action.MEDIA_DELETED,
+        item.id,
+        reason,
+        actor_id=actor_id,
+        owner=str(item.user_id),
+        size=item.size,
+    )
 
 
 async def _discard(context: Context, media_id: MediaId) -> None:
@@ -269,7 +315,10 @@ async def sweep(context: Context) -> int:
     if not unsettled:
         return 0
     async with context.database.write() as transaction:
-        await table.mark_abandoned(transaction.connection, since, now())
+        abandoned = await table.mark_abandoned(transaction.connection, since, now())
+        for item in abandoned:
+            await _note_deleted(transaction, item, Reason.ABANDONED)
+    context.recorder.deleted("media", Reason.ABANDONED, len(abandoned))
     async with context.database.read() as connection:
         doomed = await table.deleting(connection, _PURGE_BATCH)
     for media_id in doomed:

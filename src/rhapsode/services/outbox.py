@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rhapsode.database import deliveries as table
+from rhapsode.database import retention as retention_table
 from rhapsode.database import webhooks as webhooks_table
 from rhapsode.database.engine import Transaction
 from rhapsode.database.signals import Signal, Topic
@@ -21,7 +22,8 @@ from rhapsode.domain.deliveries import (
     Endpoint,
     Event,
 )
-from rhapsode.domain.jobs import Job, JobState
+from rhapsode.domain.jobs import Job, JobState, Retention
+from rhapsode.domain.retention import expiry
 from rhapsode.domain.urls import destination
 from rhapsode.domain.users import UserId
 from rhapsode.domain.webhooks import job_message
@@ -76,6 +78,14 @@ async def ended(transaction: Transaction, *jobs: Job) -> None:
         if asking not in known:
             known[asking] = await webhooks_table.subscribed(transaction.connection, *asking)
         await post(transaction, *_news(job, event, known[asking]))
+        await _keep_until(transaction, job)
+
+
+async def _keep_until(transaction: Transaction, job: Job) -> None:
+    """Note when what the job has is due to go; what it leaves to the policy needs no note."""
+    if job.retention != Retention():
+        expires = expiry(job, job.finished_at or now())
+        await retention_table.note(transaction.connection, job.id, expires)
 
 
 def _news(job: Job, event: Event, endpoints: Iterable[Endpoint]) -> list[Delivery]:

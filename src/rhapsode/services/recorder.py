@@ -58,3 +58,7 @@ class Recorder:
         self.metrics.deliveries.labels(kind, outcome).inc()
         if seconds is not None:
             self.metrics.delivery_seconds.labels(kind).observe(seconds)
+
+    def deleted(self, kind: str, reason: str, count: int = 1) -> None:
+        """So many things of a kind were deleted for this reason."""
+        self.metrics.deleted.labels(kind, reason).inc(count)

@@ -13,9 +13,8 @@ from rhapsode.database import users as users_table
 from rhapsode.domain.errors import DomainError
 from rhapsode.domain.jobs import Change, JobError
 from rhapsode.services import media as media_service
+from rhapsode.services import outbox, transcription
 from rhapsode.services import uploads as uploads_service
-from rhapsode.services import outbox
-from rhapsode.services import transcription
 from rhapsode.services.context import Context, now
 from rhapsode.services.jobs import changed, queued, stopped
 
@@ -35,18 +34,19 @@ log = structlog.get_logger(__name__)
 
 async def run(context: Context) -> None:
     """Sweep for as long as the application runs; a sweep that fails is tried again."""
-    await _tried(spare(context))
+    await tried(spare(context))
     rounds = 0
     while True:
-        await _tried(sweep(context))
+        await tried(sweep(context))
         if rounds % _CLEAN_UP_EVERY == 0:
-            await _tried(clean_up(context))
-            await _tried(uploads_service.sweep_orphans(context))
+            await tried(clean_up(context))
+            await tried(uploads_service.sweep_orphans(context))
         rounds += 1
         await asyncio.sleep(context.rules.sweep_seconds)
 
 
-async def _tried(work: Awaitable[object]) -> None:
+async def tried(work: Awaitable[object]) -> None:
+    """Await some sweeping; what goes wrong is logged, and tried again with the next round."""
     try:
         await work
     except DomainError as error:
@@ -77,7 +77,7 @@ async def sweep(context: Context) -> None:
     Each by itself: what cannot be removed must not keep jobs from coming back.
     """
     for step in (lapse, media_service.sweep, uploads_service.sweep, transcription.sweep, wake):
-        await _tried(step(context))
+        await tried(step(context))
 
 
 async def lapse(context: Context) -> int:

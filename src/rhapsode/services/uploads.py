@@ -15,6 +15,7 @@ from uuid import UUID
 import structlog
 
 from rhapsode.database import uploads as table
+from rhapsode.domain.audit import Action, Reason
 from rhapsode.domain.errors import Conflict, DomainError, Invalid, Limited, NotFound
 from rhapsode.domain.uploads import (
     PART_BYTES,
@@ -30,7 +31,7 @@ from rhapsode.domain.uploads import (
     parts_prefix,
 )
 from rhapsode.domain.users import User
-from rhapsode.services import assembling, idempotency, media
+from rhapsode.services import assembling, audit, idempotency, media
 from rhapsode.services.context import Context, new_id, now
 from rhapsode.services.idempotency import Once
 from rhapsode.services.inflow import Inflow
@@ -312,6 +313,16 @@ async def delete(context: Context, user: User, upload_id: UploadId) -> None:
         if found is None or found.user_id != user.id:
             raise NotFound("upload_not_found", "There is no such upload.")
         await table.mark_deleting(transaction.connection, upload_id)
+        await audit.deleted(
+            transaction,
+            Action.UPLOAD_DELETED,
+            upload_id,
+            Reason.USER,
+            actor_id=user.id,
+            owner=str(user.id),
+            received=found.received,
+        )
+    context.recorder.deleted("upload", Reason.USER)
     await _purge(context, upload_id)
 
 
@@ -333,7 +344,10 @@ async def sweep(context: Context) -> int:
         if not await table.unsettled(connection, moment, 1):
             return 0
     async with context.database.write() as transaction:
-        await table.mark_expired(transaction.connection, moment)
+        expired = await table.mark_expired(transaction.connection, moment)
+        for upload_id in expired:
+            await audit.deleted(transaction, Action.UPLOAD_DELETED, upload_id, Reason.ABANDONED)
+    context.recorder.deleted("upload", Reason.ABANDONED, len(expired))
     async with context.database.read() as connection:
         found = await table.unsettled(connection, moment, _SWEEP_BATCH)
     for upload_id, state in found:
@@ -357,4 +371,5 @@ async def sweep_orphans(context: Context) -> int:
         known = await table.known(connection, ids)
     for upload_id in set(ids) - known:
         await context.store.delete_below(parts_prefix(upload_id))
+    context.recorder.deleted("upload", Reason.ORPHAN, len(set(ids) - known))
     return len(set(ids) - known)

@@ -6,6 +6,7 @@ from datetime import timedelta
 from sqlalchemy.exc import IntegrityError
 
 from rhapsode.database import users as table
+from rhapsode.domain.audit import Action, Reason
 from rhapsode.domain.errors import Conflict, Denied, Invalid, NotFound
 from rhapsode.domain.users import (
     ApiKey,
@@ -17,7 +18,7 @@ from rhapsode.domain.users import (
     ensure_label,
     ensure_password,
 )
-from rhapsode.services import idempotency, secrets
+from rhapsode.services import audit, idempotency, secrets
 from rhapsode.services.context import Context, new_id, now
 from rhapsode.services.idempotency import Once
 
@@ -107,8 +108,11 @@ async def by_email(context: Context, email: str) -> User:
     return user
 
 
-async def delete(context: Context, user_id: UserId) -> None:
-    """Remove an account that owns nothing any more; the last administrator stays."""
+async def delete(context: Context, user_id: UserId, *, actor_id: UserId | None = None) -> None:
+    """Remove an account that owns nothing any more; the last administrator stays.
+
+    `actor_id` is who asked for it; None is the operator, by the command line.
+    """
     try:
         async with context.database.write() as transaction:
             if await table.lock_admins(transaction.connection) == {user_id}:
@@ -118,6 +122,10 @@ async def delete(context: Context, user_id: UserId) -> None:
                     hint="Make another one first: `rhapsode user create EMAIL --role admin`.",
                 )
             found = await table.delete(transaction.connection, user_id)
+            if found:
+                await audit.deleted(
+                    transaction, Action.USER_DELETED, user_id, Reason.USER, actor_id=actor_id
+                )
     except IntegrityError as error:
         raise Conflict(
             "user_owns_media",
@@ -126,6 +134,7 @@ async def delete(context: Context, user_id: UserId) -> None:
         ) from error
     if not found:
         raise NotFound("user_not_found", "There is no such account.")
+    context.recorder.deleted("user", Reason.USER)
 
 
 async def set_password(context: Context, user_id: UserId, password: str) -> None:

@@ -339,7 +339,17 @@ class Retention(Section):
         None, description="Days until a transcript is deleted; without one never."
     )
     unused_media_days: Days | None = Field(
-        None, description="Days until a recording without any job is deleted; else never."
+        None,
+        description="Days until a recording without any job is deleted, an hour at least; "
+        "else never.",
+    )
+    orphan_days: Days | None = Field(
+        7.0,
+        description="Days until what does not fit together is deleted: objects that the "
+        "database does not know, recordings without their object. Without one never.",
+    )
+    audit_days: Days | None = Field(
+        365.0, description="Days until an entry of the audit trail is deleted; else never."
     )
 
 
@@ -375,7 +385,19 @@ class EmbeddedRunner(Section):
     )
     models: list[str] = Field(
         default_factory=list,
-        description="Models to fetch and load at start, as in `base` or `faster-whisper/base`.",
+        description="Models to fetch and load at start, as in `base` or `faster-whisper/base`. "
+        "They are not unloaded for being idle.",
+    )
+    memory_budget: ByteSize | None = Field(
+        None,
+        gt=0,
+        description="How much memory loaded models may take together, as in `8GiB`; those used "
+        "least recently go first. Without one: half of the machine's or the container's.",
+    )
+    idle_seconds: float = Field(
+        1800.0,
+        ge=0,
+        description="A model that nobody used for this long is unloaded; 0 lets it stay.",
     )
 
 

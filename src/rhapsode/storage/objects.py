@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 from urllib.parse import unquote, urlsplit
@@ -61,6 +61,15 @@ class Stored:
 
     size: int
     digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One object in a listing: its bytes, and when it was written."""
+
+    key: str
+    size: int
+    modified: datetime
 
 
 class ObjectStore:
@@ -140,6 +149,22 @@ class ObjectStore:
         """What stands between the prefix and the next slash in any key; for maintenance."""
         found = await _translated(obstore.list_with_delimiter_async(self._store, prefix))
         return sorted(path.rsplit("/", 1)[-1] for path in found["common_prefixes"])
+
+    async def entries(self, prefix: str) -> AsyncIterator[list[Entry]]:
+        """Everything under a prefix in batches, however much it is; for maintenance."""
+        with _translating():
+            async for batch in obstore.list(self._store, prefix=prefix):
+                yield [
+                    Entry(item["path"], item["size"], item["last_modified"]) for item in batch
+                ]
+
+    async def exists(self, key: str) -> bool:
+        """Whether there is such an object; Unavailable where the store does not say."""
+        try:
+            await _translated(obstore.head_async(self._store, key))
+        except NotFound:
+            return False
+        return True
 
     async def keys(self, prefix: str) -> list[str]:
         """All keys under a prefix; for maintenance and tests, not for request handlers."""
