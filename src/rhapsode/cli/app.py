@@ -11,6 +11,7 @@ from rhapsode.cli import (
     jobs,
     login,
     models,
+    s3,
     server,
     settings,
     tokens,
@@ -65,6 +66,7 @@ app.command(rich_help_panel=CLIENT)(jobs.show)
 app.command(rich_help_panel=CLIENT)(jobs.cancel)
 app.command(rich_help_panel=CLIENT)(jobs.retry)
 app.command(rich_help_panel=CLIENT)(jobs.delete)
+app.add_typer(s3.app, name="s3", rich_help_panel=CLIENT)
 app.add_typer(webhooks.app, name="webhooks", rich_help_panel=CLIENT)
 app.command(rich_help_panel=CLIENT)(login.login)
 app.command(rich_help_panel=CLIENT)(login.logout)

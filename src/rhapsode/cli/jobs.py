@@ -160,11 +160,11 @@ def show(
     elif json:
         emit_json({**asdict(found.job), "deliveries": found.deliveries})
     else:
-        emit_table(("job", str(found.job.id)), _details(found))
+        emit_table(("job", str(found.job.id)), details(found))
 
 
 @dataclass(frozen=True, slots=True)
-class _Shown:
+class Shown:
     """A job, and what it has sent or is to send."""
 
     job: Job
@@ -173,15 +173,16 @@ class _Shown:
 
 async def _shown(
     server: str | None, api_key: str | None, text: str, kind: Format | None, shaping: Shaping
-) -> _Shown | str:
+) -> Shown | str:
     async with connect(server, api_key) as client:
         job_id = await find_job(client, text)
         if kind:
             return await client.transcript(job_id, kind, shaping)
-        return _Shown(await client.job(job_id), await client.deliveries(job_id))
+        return Shown(await client.job(job_id), await client.deliveries(job_id))
 
 
-def _details(found: _Shown) -> list[tuple[str, object]]:
+def details(found: Shown) -> list[tuple[str, object]]:
+    """What `show` tells of a job, line by line."""
     job, spec = found.job, found.job.spec
     return [
         ("name", job.name),

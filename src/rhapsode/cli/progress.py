@@ -85,3 +85,7 @@ class FileBar:
         """Nothing more will happen to this one."""
         self._progress.update(self._task, stage=stage)
         self._progress.stop_task(self._task)
+
+    def gone(self) -> None:
+        """It need not be seen any more."""
+        self._progress.remove_task(self._task)
