@@ -5,6 +5,8 @@ import os
 import shutil
 from pathlib import Path
 
+import pytest
+
 from rhapsode.engines import (
     faster_whisper,
     moonshine,
@@ -84,6 +86,8 @@ class TestOnnxAsr(EngineConformance):
         )
 
 
+# The library leaves closing the file of its tokenizer to the garbage collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 class TestOpenAiWhisper(EngineConformance):
     @classmethod
     def make_case(cls) -> Case:

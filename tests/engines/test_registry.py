@@ -1,11 +1,15 @@
 import logging
+import subprocess
+import sys
 from importlib.metadata import EntryPoint
+from pathlib import Path
 
 import pytest
 
 from rhapsode.domain.errors import NotFound
 from rhapsode.engines import registry
 from rhapsode.engines.faster_whisper import ENGINE
+from tests.support import engines
 
 
 def _points(monkeypatch: pytest.MonkeyPatch, **values: str) -> None:
@@ -18,8 +22,67 @@ def test_the_installed_engines_are_found() -> None:
 
 
 def test_an_unknown_engine_is_named_with_what_there_is() -> None:
-    with pytest.raises(NotFound, match=r"no engine 'whisperer'\. Installed: faster-whisper\."):
+    with pytest.raises(NotFound, match=r"no engine 'whisperer'\. Installed: faster-whisper, "):
         registry.get("whisperer")
+
+
+def test_our_engines_are_there_whatever_is_installed() -> None:
+    names = ["faster-whisper", "moonshine", "onnx-asr", "openai-whisper", "whisper.cpp"]
+    ours = [finding for finding in registry.survey() if finding.package == "rhapsode"]
+    assert [finding.name for finding in ours] == names
+    for finding in ours:
+        if not finding.available:
+            extra = finding.name.replace(".", "-")
+            assert finding.install == f"pip install 'rhapsode[{extra}]'"
+
+
+def test_looking_for_our_engines_imports_none_of_their_libraries() -> None:
+    code = (
+        "import sys; from rhapsode.engines.registry import survey; survey(); "
+        "assert not {'torch', 'whisper', 'onnxruntime', 'onnx_asr', 'ctranslate2', "
+        "'_pywhispercpp', 'moonshine_voice', 'faster_whisper'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+DEADLY = {
+    "crasher": ("import ctypes; ctypes.string_at(0)", "its import ends the process: SIGSEGV"),
+    "quitter": ("import os; os._exit(3)", "its import ends the process: exit code 3"),
+    "needy": (
+        "import no_such_library.part",
+        "it cannot be imported: ModuleNotFoundError: No module named 'no_such_library'",
+    ),
+    "hollow": ("", "it cannot be imported: AttributeError: module 'hollow_module' has no"),
+}
+
+
+@pytest.fixture
+def deadly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Engines of other packages, each with a fault of its own, among one that works."""
+    for name, (code, _) in DEADLY.items():
+        engines.install_code(tmp_path, name, code)
+    engines.install(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    checkout = Path(__file__).resolve().parents[2]
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{checkout}")
+
+
+@pytest.mark.usefixtures("deadly")
+def test_faults_of_other_packages_are_told_and_harm_nobody() -> None:
+    found = {finding.name: finding for finding in registry.survey()}
+    for name, (_, reason) in DEADLY.items():
+        assert not found[name].available
+        assert found[name].package == f"{name}-engine"
+        assert found[name].detail.startswith(reason)
+    assert found["needy"].install == "pip install no_such_library"
+    assert (found["puppet"].available, found["puppet"].detail) == (True, "1.0")
+
+
+@pytest.mark.usefixtures("deadly")
+def test_a_careful_look_leaves_deadly_engines_out() -> None:
+    names = list(registry.discover(careful=True))
+    assert "puppet" in names
+    assert not set(DEADLY) & set(names)
 
 
 @pytest.mark.parametrize(

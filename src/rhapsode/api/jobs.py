@@ -15,6 +15,7 @@ from rhapsode.api.ranges import disposition
 from rhapsode.database.jobs import JobFilter
 from rhapsode.domain.cues import Shaping
 from rhapsode.domain.deliveries import ARTIFACTS
+from rhapsode.domain.errors import DomainError
 from rhapsode.domain.formats import Format, render
 from rhapsode.domain.jobs import (
     DEFAULT_ENGINE,
@@ -32,6 +33,7 @@ from rhapsode.domain.jobs import (
     Source,
 )
 from rhapsode.domain.media import MediaId
+from rhapsode.domain.speakers import MAX_SPEAKERS, SpeakerBounds, bounds_of
 from rhapsode.domain.urls import MAX_URL_CHARACTERS, shown
 from rhapsode.services import jobs, retrying
 from rhapsode.services.idempotency import once
@@ -41,6 +43,29 @@ from rhapsode.services.retrying import Fresh
 router = APIRouter(prefix="/jobs", tags=["jobs"], responses=problems(401, 403, 503))
 
 Name = Annotated[str, Field(min_length=1, max_length=90)]
+
+
+SpeakerCount = Annotated[int, Field(ge=1, le=MAX_SPEAKERS)]
+
+
+class SpeakersBody(Asked):
+    """How many speakers there are, where that is known: `exact`, or `min` and `max`."""
+
+    exact: SpeakerCount | None = None
+    min: SpeakerCount | None = None
+    max: SpeakerCount | None = None
+
+    @model_validator(mode="after")
+    def _do_not_contradict(self) -> Self:
+        try:
+            self.to_domain()
+        except DomainError as error:
+            raise ValueError(error.message) from error
+        return self
+
+    def to_domain(self) -> SpeakerBounds:
+        """The bounds in the domain's terms."""
+        return bounds_of(self.exact, self.min, self.max)
 
 
 class SpecBody(Asked):
@@ -57,10 +82,13 @@ class SpecBody(Asked):
         None, description="Names, spelling and style that the engine should take as context."
     )
     priority: Priority = Field(Priority.NORMAL, description="0 batch, 1 normal, 2 urgent.")
+    speakers: SpeakersBody = Field(
+        default_factory=SpeakersBody, description="Matters to the layout `diarisation`."
+    )
 
     def to_domain(self) -> JobSpec:
         """The spec in the domain's terms."""
-        return JobSpec(**dict(self))
+        return JobSpec(**{**dict(self), "speakers": self.speakers.to_domain()})
 
 
 Url = Annotated[str, Field(min_length=1, max_length=MAX_URL_CHARACTERS)]
@@ -154,6 +182,13 @@ class Again(Asked):
         return Fresh(input_url=url, outputs=self.outputs)
 
 
+class SpeakersAnswer(Answer):
+    """How many speakers are told apart; no `max` leaves that open."""
+
+    min: int = Field(validation_alias="least")
+    max: int | None = Field(validation_alias="most")
+
+
 class SpecAnswer(Answer):
     """What is done with the recording."""
 
@@ -164,6 +199,7 @@ class SpecAnswer(Answer):
     word_times: bool
     prompt: str | None
     priority: Priority
+    speakers: SpeakersAnswer
 
 
 class ProgressBody(Answer):
@@ -329,6 +365,7 @@ class WordBody(Answer):
     end: float
     text: str
     probability: float | None
+    speaker: str | None = None
 
 
 class SegmentBody(Answer):

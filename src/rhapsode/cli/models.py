@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from rhapsode.catalogue.diarisers import DIARISER_MODELS
 from rhapsode.catalogue.entries import MODELS, SAMPLES
 from rhapsode.catalogue.kinds import Entry, Model
 from rhapsode.catalogue.store import ModelStore
@@ -15,6 +16,9 @@ from rhapsode.cli.options import Config, Json
 from rhapsode.cli.output import emit_json, emit_table, emit_text, error_line
 from rhapsode.cli.progress import bars
 from rhapsode.domain.errors import DomainError, Invalid, NotFound
+from rhapsode.domain.jobs import DEFAULT_ENGINE
+
+ENTRIES: tuple[Entry, ...] = (*MODELS, *DIARISER_MODELS, *SAMPLES)
 
 app = typer.Typer(no_args_is_help=True, help="Models and sample recordings on this machine.")
 
@@ -35,7 +39,7 @@ Names = Annotated[
 def list_models(*, json: Json = False, folder: Folder = None, config: Config = None) -> None:
     """List the models and samples that there are, and which of them are installed."""
     store = open_store(config, folder)
-    rows = [_row(store, entry) for entry in (*MODELS, *SAMPLES)]
+    rows = [_row(store, entry) for entry in ENTRIES]
     if json:
         emit_json(rows)
         return
@@ -96,13 +100,13 @@ def open_store(config: Path | None, folder: Path | None = None) -> ModelStore:
 
 def find(name: str) -> Entry:
     """The entry of that name; NotFound (`unknown_model`) with what there is."""
-    for entry in (*MODELS, *SAMPLES):
+    for entry in ENTRIES:
         if name == entry.folder or (isinstance(entry, Model) and name == entry.name):
             return entry
     raise NotFound(
         "unknown_model",
         f"There is no model called '{name}'.",
-        hint=f"There are: {', '.join(model.name for model in MODELS)}.",
+        hint=f"There are: {', '.join(model.name for model in (*MODELS, *DIARISER_MODELS))}.",
     )
 
 
@@ -154,7 +158,7 @@ def _verified(store: ModelStore, entry: Entry) -> dict[str, Any]:
         raise Invalid(
             "model_damaged",
             f"{entry.folder} is damaged: {', '.join(bad)}.",
-            hint=f"`rhapsode models pull {entry.name}` gets it again.",
+            hint=f"`rhapsode models pull {entry.folder}` gets it again.",
         )
     return {"verified": True}
 
@@ -164,7 +168,7 @@ def _row(store: ModelStore, entry: Entry) -> dict[str, Any]:
     presence = store.presence(entry)
     path = store.path_of(entry)
     return {
-        "name": model.name if model else entry.folder,
+        "name": model.name if model and model.engine == DEFAULT_ENGINE else entry.folder,
         "engine": model.engine if model else None,
         "size_bytes": model.size_bytes if model else sum(f.size for f in entry.files),
         "presence": presence.value,

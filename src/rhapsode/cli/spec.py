@@ -4,7 +4,9 @@ from typing import Annotated, Any
 
 import typer
 
+from rhapsode.domain.errors import DomainError
 from rhapsode.domain.jobs import Layout
+from rhapsode.domain.speakers import bounds_of
 
 Model = Annotated[str | None, typer.Option(help="The model, as in `base`.", show_default=False)]
 Engine = Annotated[
@@ -25,6 +27,15 @@ PriorityOption = Annotated[
     int | None,
     typer.Option(
         "--priority", min=0, max=2, help="0 batch, 1 normal, 2 urgent.", show_default=False
+    ),
+]
+SpeakersOption = Annotated[
+    str | None,
+    typer.Option(
+        "--speakers",
+        metavar="N|MIN-MAX",
+        help="How many speakers to tell apart: 2, 2-5, 2- or -5; needs the layout diarisation.",
+        show_default=False,
     ),
 ]
 NotifyEmail = Annotated[
@@ -50,6 +61,26 @@ TranscriptDays = Annotated[
 def spec_of(**given: Any) -> dict[str, Any]:
     """What of a job's spec was named on the command line; the rest is the server's default."""
     return {name: value for name, value in given.items() if value is not None}
+
+
+def speakers_of(text: str | None, layout: Layout | None) -> dict[str, int] | None:
+    """`N` or `MIN-MAX`, either end open, as the API's `speakers`; a usage error for others."""
+    if text is None:
+        return None
+    if layout is not Layout.DIARISATION:
+        raise typer.BadParameter("needs --layout diarisation", param_hint="--speakers")
+    low, dash, high = (part.strip() for part in text.partition("-"))
+    given = {"min": low, "max": high} if dash else {"exact": low}
+    try:
+        found = {name: int(number) for name, number in given.items() if number}
+        bounds_of(found.get("exact"), found.get("min"), found.get("max"))
+    except ValueError as error:
+        raise typer.BadParameter(
+            "is as in 2, 2-5, 2- or -5", param_hint="--speakers"
+        ) from error
+    except DomainError as error:
+        raise typer.BadParameter(error.message, param_hint="--speakers") from error
+    return found
 
 
 def outputs_of(pairs: list[str] | None, option: str) -> dict[str, str]:

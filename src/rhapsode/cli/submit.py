@@ -24,8 +24,10 @@ from rhapsode.cli.spec import (
     NotifyEmail,
     PriorityOption,
     Prompt,
+    SpeakersOption,
     TranscriptDays,
     outputs_of,
+    speakers_of,
     spec_of,
 )
 from rhapsode.cli.targets import Targets, ensure_apart, plan, save
@@ -110,6 +112,7 @@ def submit(
     engine: Engine = None,
     language: Language = None,
     layout: LayoutOption = None,
+    speakers: SpeakersOption = None,
     prompt: Prompt = None,
     priority: PriorityOption = None,
     wait: Annotated[
@@ -154,6 +157,7 @@ def submit(
             engine=engine,
             language=language,
             layout=layout,
+            speakers=speakers_of(speakers, layout),
             prompt=prompt,
             priority=priority,
         ),

@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +12,7 @@ import typer
 from rhapsode.cli.exits import ExitCode, code_of, combined
 from rhapsode.cli.options import Config, Json
 from rhapsode.cli.output import emit_json, emit_text, error_line, note
+from rhapsode.cli.spec import SpeakersOption, speakers_of
 from rhapsode.cli.targets import Targets, ensure_apart, plan, save
 from rhapsode.domain.cues import Shaping
 from rhapsode.domain.errors import DomainError, Invalid, NotFound
@@ -23,9 +24,11 @@ from rhapsode.domain.jobs import (
     JobSpec,
     Layout,
 )
+from rhapsode.domain.speakers import bounds_of
 
 if TYPE_CHECKING:
     from rhapsode.engines.base import LoadSettings, Transcriber
+    from rhapsode.engines.diarisers import Diariser, DiariserEngine
     from rhapsode.engines.pipeline import PipelineResult
 
 
@@ -54,8 +57,12 @@ def transcribe(
         ),
     ] = None,
     layout: Annotated[
-        Layout, typer.Option(help="How the text is laid out: simple or segmentation.")
+        Layout,
+        typer.Option(
+            help="How the text is laid out: lines, paragraphs at pauses, or by speaker."
+        ),
     ] = Layout.SIMPLE,
+    speakers: SpeakersOption = None,
     prompt: Annotated[
         str | None,
         typer.Option(help="Text that sets names, spelling, style.", show_default=False),
@@ -95,8 +102,7 @@ def transcribe(
 
     if formats and len(formats) > 1 and not output:
         raise typer.BadParameter("several formats need --output", param_hint="--format")
-    if layout is Layout.DIARISATION:
-        raise typer.BadParameter("speakers are not told apart yet", param_hint="--layout")
+    counted = speakers_of(speakers, layout) or {}
     if prompt and len(prompt) > MAX_PROMPT_CHARACTERS:
         raise typer.BadParameter(
             f"at most {MAX_PROMPT_CHARACTERS} characters", param_hint="--prompt"
@@ -108,6 +114,7 @@ def transcribe(
         layout=layout,
         word_times=word_times,
         prompt=prompt,
+        speakers=bounds_of(counted.get("exact"), counted.get("min"), counted.get("max")),
     )
     order = Order(
         spec=spec,
@@ -130,13 +137,13 @@ def transcribe(
 def _transcribe(
     files: Sequence[Path], order: Order, settings: "LoadSettings", config: Path | None
 ) -> ExitCode:
-    transcriber = _loaded(order.spec, settings, config)
+    engines = _loaded(order.spec, settings, config), _diariser(order.spec, settings, config)
     codes, documents = [], []
     planned = plan(files, order.folder, order.formats)
     for file, targets in zip(files, planned, strict=True):
         try:
             ensure_apart(targets.values(), files)
-            result = _run(file, order.spec, transcriber)
+            result = _run(file, order.spec, *engines)
             _deliver(file, targets, result, order)
             documents.append(_document(file, result, list(targets.values())))
             codes.append(ExitCode.OK)
@@ -156,7 +163,7 @@ def _loaded(spec: JobSpec, settings: "LoadSettings", config: Path | None) -> "Tr
     from rhapsode.engines import registry
     from rhapsode.engines.base import own_models
 
-    engine = registry.get(spec.engine)
+    engine = registry.ready(spec.engine)
     store = open_store(config)
     if spec.model in own_models(engine):
         return engine.load(store.folder / engine.name / spec.model, settings)
@@ -178,10 +185,31 @@ def _loaded(spec: JobSpec, settings: "LoadSettings", config: Path | None) -> "Tr
     return engine.load(pull_with_bar(store, model), settings)
 
 
-def _run(file: Path, spec: JobSpec, transcriber: "Transcriber") -> "PipelineResult":
+def _diariser(
+    spec: JobSpec, settings: "LoadSettings", config: Path | None
+) -> "Diariser | None":
+    """The best diariser of this machine, where the layout needs one."""
+    if spec.layout is not Layout.DIARISATION:
+        return None
+    from rhapsode.catalogue.diarisers import find_diariser_model
+    from rhapsode.cli.models import open_store, pull_with_bar
+    from rhapsode.engines.diarisers import loaded
+
+    store = open_store(config)
+
+    def folder_of(engine: "DiariserEngine") -> Path:
+        model = find_diariser_model(engine.name, engine.model) if engine.model else None
+        return pull_with_bar(store, model) if model else store.folder / engine.name
+
+    return loaded(folder_of, settings)
+
+
+def _run(
+    file: Path, spec: JobSpec, transcriber: "Transcriber", diariser: "Diariser | None"
+) -> "PipelineResult":
     from rhapsode.cli.progress import bars
     from rhapsode.domain.jobs import Progress
-    from rhapsode.engines import pipeline
+    from rhapsode.engines import diarising, pipeline
 
     if not file.is_file():
         what = "is a folder" if file.is_dir() else "does not exist"
@@ -192,7 +220,13 @@ def _run(file: Path, spec: JobSpec, transcriber: "Transcriber") -> "PipelineResu
         def report(now: Progress) -> None:
             progress.update(task, completed=now.fraction, stage=now.stage)
 
-        return pipeline.run(file, spec, transcriber, report, lambda: False)
+        result = pipeline.run(file, spec, transcriber, report, lambda: False)
+        if diariser is None:
+            return result
+        found = diarising.diarised(
+            file, result.transcript, diariser, spec.speakers, report, lambda: False
+        )
+        return replace(result, transcript=found)
 
 
 def _deliver(file: Path, targets: Targets, result: "PipelineResult", order: Order) -> None:

@@ -5,13 +5,14 @@ whole recording once, block by block, so that a long one needs no more memory th
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Protocol
 
+from rhapsode.domain.errors import DomainError, Unavailable
 from rhapsode.domain.speakers import SpeakerBounds, Turn
 from rhapsode.engines.base import Availability, Canceling, LoadSettings, Samples
 
@@ -79,6 +80,30 @@ def discover() -> dict[str, DiariserEngine]:
 def available() -> list[DiariserEngine]:
     """Those that can be loaded here, best first."""
     return [engine for engine in discover().values() if _is_available(engine)]
+
+
+def loaded(
+    folder_of: Callable[[DiariserEngine], Path],
+    settings: LoadSettings,
+    engines: Sequence[DiariserEngine] | None = None,
+) -> Diariser:
+    """The best one that loads; of several that fail, the last one's error is raised.
+
+    `folder_of` says where the weights are, and may fetch them. Unavailable
+    (`diariser_missing`) where there is none.
+    """
+    error: DomainError = Unavailable(
+        "diariser_missing",
+        "Speakers cannot be told apart on this machine: no diariser can be used.",
+        hint="onnxruntime is all that the embedded one needs.",
+    )
+    for engine in available() if engines is None else engines:
+        try:
+            return engine.load(folder_of(engine), settings)
+        except DomainError as failure:
+            log.warning("diariser %s is not used: %s", engine.name, failure.message)
+            error = failure
+    raise error
 
 
 def _rank(name: str) -> tuple[int, str]:

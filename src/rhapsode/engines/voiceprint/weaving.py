@@ -51,7 +51,8 @@ def _without_slight(
     """Speakers of hardly two seconds are mostly mixtures: they join whom they resemble."""
     sizes = np.bincount(labels, weights) * WINDOW_STEP / FRAMES
     limit = min(_FEW_SECONDS, _FEW_SHARE * float(sizes.sum()))
-    kept = np.flatnonzero((sizes >= limit) | (sizes >= np.sort(sizes)[::-1][least - 1]))
+    enough = np.sort(sizes)[::-1][min(least, len(sizes)) - 1]
+    kept = np.flatnonzero(sizes >= min(limit, enough))
     sounds = centroids(vectors, weights, labels)
     nearest = kept[(sounds[kept] @ sounds.T).argmax(axis=0)]
     nearest[kept] = kept
