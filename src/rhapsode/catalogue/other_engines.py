@@ -67,6 +67,12 @@ def _ggml(name: str, megabytes: float, languages: tuple[str, ...], description: 
     )
 
 
+def _languages_of(name: str) -> tuple[str, ...]:
+    if ".en" in name:
+        return _ENGLISH
+    return WITH_CANTONESE if name.startswith("large-v3") else WHISPER_LANGUAGES
+
+
 _GGML = (
     Model(
         engine=WHISPER_CPP,
@@ -119,6 +125,28 @@ _GGML = (
     _ggml("large-v3-turbo", 1_620, WITH_CANTONESE, "Whisper large-v3-turbo, multilingual"),
     _ggml("large-v3-q5_0", 1_080, WITH_CANTONESE, "Whisper large-v3, quantised to 5 bits"),
     _ggml("large-v3", 3_100, WITH_CANTONESE, "Whisper large-v3, multilingual"),
+    # The rest of what the makers of whisper.cpp offer, for who names one of them.
+    *(
+        _ggml(name, megabytes, _languages_of(name), f"Whisper {name.replace('-q', ', q')}")
+        for name, megabytes in {
+            "tiny.en": 77.7,
+            "tiny.en-q5_1": 32.2,
+            "tiny-q8_0": 43.5,
+            "base.en-q5_1": 59.7,
+            "base-q8_0": 81.8,
+            "small.en": 488,
+            "small.en-q5_1": 190,
+            "small-q8_0": 264,
+            "medium.en": 1_530,
+            "medium.en-q5_0": 539,
+            "medium-q8_0": 823,
+            "large-v1": 3_090,
+            "large-v2": 3_090,
+            "large-v2-q5_0": 1_080,
+            "large-v2-q8_0": 1_660,
+            "large-v3-turbo-q8_0": 874,
+        }.items()
+    ),
 )
 
 
@@ -197,6 +225,41 @@ _OPENAI = (
         WITH_CANTONESE,
         "e5b1a55b89c1367dacf97e3e19bfd829a01529dbfdeefa8caeb59b3f1b81dadb",
         "Whisper large-v3, multilingual",
+    ),
+    _openai(
+        "base.en",
+        145,
+        _ENGLISH,
+        "25a8566e1d0c1e2231d1c762132cd20e0f96a85d16145c3a00adf5d1ac670ead",
+        "Whisper base, English only",
+    ),
+    _openai(
+        "small.en",
+        484,
+        _ENGLISH,
+        "f953ad0fd29cacd07d5a9eda5624af0f6bcf2258be67c92b79389873d91e0872",
+        "Whisper small, English only",
+    ),
+    _openai(
+        "medium.en",
+        1_530,
+        _ENGLISH,
+        "d7440d1dc186f76616474e0ff0b3b6b879abc9d1a4926b7adfa41db2d497ab4f",
+        "Whisper medium, English only",
+    ),
+    _openai(
+        "large-v1",
+        3_090,
+        WHISPER_LANGUAGES,
+        "e4b87e7e0bf463eb8e6956e646f1e277e901512310def2c24bf0e11bd3c28e9a",
+        "Whisper large-v1, multilingual",
+    ),
+    _openai(
+        "large-v2",
+        3_090,
+        WHISPER_LANGUAGES,
+        "81f7c96c852ee8fc832187b0132e569d6c3065a3252ed18e56effd0b6a73e524",
+        "Whisper large-v2, multilingual",
     ),
 )
 
