@@ -34,9 +34,7 @@ async def test_result_reaches_the_server(
         assert result.body["transcript"]["language"] == "en"
 
 
-async def test_model_stays_loaded_and_another_replaces_it(
-    faulty: FaultyServer, tmp_path: Path, speech: bytes
-) -> None:
+async def test_models_stay_loaded(faulty: FaultyServer, tmp_path: Path, speech: bytes) -> None:
     async with running(config(faulty.url, TOKEN, tmp_path)) as runner:
         first = await faulty.add(speech, model="slow-to-load")
         await faulty.final(first)
@@ -47,6 +45,10 @@ async def test_model_stays_loaded_and_another_replaces_it(
         assert time.monotonic() - started < 1.5  # loading it takes 2 s
         third = await faulty.add(speech, model="other")
         assert texts(await faulty.final(third)) == [f"other {pid}"]
+        fourth = await faulty.add(speech, model="slow-to-load")
+        started = time.monotonic()
+        assert texts(await faulty.final(fourth)) == [f"slow-to-load {pid}"]
+        assert time.monotonic() - started < 1.5
 
 
 @pytest.mark.parametrize(
@@ -62,6 +64,8 @@ async def test_model_stays_loaded_and_another_replaces_it(
             "engine_crashed",
             f"{CRASHED}SIGKILL, as the system does when memory runs out.",
         ),
+        ("null", "engine_crashed", f"{CRASHED}SIGSEGV."),
+        ("devour", "engine_crashed", f"{CRASHED}SIGABRT."),
         (
             "exit 3",
             "engine_crashed",

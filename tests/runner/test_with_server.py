@@ -35,6 +35,15 @@ async def puppet(client: Client, media: MediaId, prompt: str = "say") -> Job:
     return await client.submit(media, spec)
 
 
+async def loaded_by(client: Client, name: str) -> list[str]:
+    """The models in the memory of the runner of that name, as the server knows them."""
+    listed = await client.http.json("GET", "/api/runners")
+    found: list[str] = next(
+        (r["capabilities"].get("loaded", []) for r in listed["items"] if r["name"] == name), []
+    )
+    return found
+
+
 async def test_speech_becomes_a_transcript(site: Site, tmp_path: Path) -> None:
     model_path("tiny.en")
     options = ("--models-dir", str(models_folder()), "--device", "cpu", "--threads", "2")
@@ -42,6 +51,10 @@ async def test_speech_becomes_a_transcript(site: Site, tmp_path: Path) -> None:
         spec = {"engine": "faster-whisper", "model": "tiny.en"}
         job = await ended(client, await client.submit(await uploaded(client), spec))
         assert (job.state, job.attempt, job.language) == (JobState.FINISHED, 1, "en")
+        async with asyncio.timeout(20):
+            while not (loaded := await loaded_by(client, "a")):
+                await asyncio.sleep(0.1)
+        assert loaded == ["faster-whisper/tiny.en"]
         text = await client.transcript(job.id, Format.TXT)
         assert jiwer.wer(plain(sample_text("jfk")), plain(text)) < 0.1
         assert "-->" in await client.transcript(job.id, Format.SRT)

@@ -5,6 +5,7 @@ It is installed as a plug-in really is, by the metadata of a distribution on the
 
 import ctypes
 import os
+import resource
 import signal
 import sys
 import time
@@ -67,6 +68,24 @@ class PuppetEngine:
         return PuppetTranscriber(model)
 
 
+def _null(argument: str, canceled: Canceling) -> None:
+    """Native code that follows a null pointer."""
+    ctypes.memmove(0, b"x", 1)
+
+
+def _devour(argument: str, canceled: Canceling) -> None:
+    """Native code that asks for more memory than the system grants it, and cannot bear a no.
+
+    C++ without a handler ends its process where there is no memory, as these libraries do.
+    """
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + 64_000_000, used + 64_000_000))
+    allocate = ctypes.CDLL("libstdc++.so.6")["_Znwm"]
+    allocate.restype, allocate.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+    while True:
+        allocate(16_000_000)
+
+
 def _sleep(argument: str, canceled: Canceling) -> None:
     """Politely: stops when asked."""
     end = time.monotonic() + float(argument)
@@ -118,6 +137,8 @@ _COMMANDS: dict[str, Callable[[str, Canceling], None]] = {
     "raise": _raise,
     "allocate": _allocate,
     "disk": _write_away,
+    "null": _null,
+    "devour": _devour,
     "exit": lambda argument, _: os._exit(int(argument)),
     "die": lambda argument, _: os.kill(os.getpid(), signal.Signals[argument]),
 }
@@ -127,10 +148,19 @@ ENGINE = PuppetEngine()
 
 def install(folder: Path) -> Path:
     """A folder that, on PYTHONPATH, makes the puppet an installed plug-in."""
-    info = folder / "puppet_engine-1.0.dist-info"
+    return _distribution(folder, f"{NAME}-engine", NAME, "tests.support.engines:ENGINE")
+
+
+def install_code(folder: Path, name: str, code: str) -> Path:
+    """The same for an engine whose module consists of this code, which may do anything."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}_module.py").write_text(code, encoding="utf-8")
+    return _distribution(folder, f"{name}-engine", name, f"{name}_module:ENGINE")
+
+
+def _distribution(folder: Path, package: str, engine: str, value: str) -> Path:
+    info = folder / f"{package.replace('-', '_')}-1.0.dist-info"
     info.mkdir(parents=True)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: puppet-engine\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(
-        f"[rhapsode.engines]\n{NAME} = tests.support.engines:ENGINE\n"
-    )
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[rhapsode.engines]\n{engine} = {value}\n")
     return folder

@@ -48,6 +48,7 @@ class FaultyServer:
     lost: set[str] = field(default_factory=set)
     token: str = TOKEN
     claims: int = 0
+    loaded: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.runner_id = str(uuid4())
@@ -114,8 +115,9 @@ class FaultyServer:
         if refusal := self._refusal(request, "claim"):
             return refusal
         self.claims += 1
+        asked = await request.json()
+        wait, self.loaded = asked["wait_seconds"], asked["loaded"]
         await self._tell()
-        wait = (await request.json())["wait_seconds"]
         try:
             async with asyncio.timeout(min(wait, 5)), self._news:
                 await self._news.wait_for(lambda: self._queue)

@@ -41,9 +41,10 @@ class Register(Asked):
 
 
 class Claim(Asked):
-    """How long the answer may wait for a job to come."""
+    """How long the answer may wait for a job to come, and which models are in memory."""
 
     wait_seconds: float = Field(30.0, ge=0, le=600)
+    loaded: list[Annotated[str, Field(max_length=200)]] | None = Field(None, max_length=100)
 
 
 class ProgressAsked(Asked):
@@ -154,6 +155,8 @@ async def claim(
     async def connected() -> bool:
         return not await request.is_disconnected()
 
+    if asked.loaded is not None:
+        runner = await runners.note_loaded(context, runner, tuple(asked.loaded))
     found = await runners.claim(context, runner, asked.wait_seconds, connected)
     return Response(status_code=204) if found is None else found
 

@@ -121,6 +121,8 @@ class EmbeddedRunner:
             "--mirror-dir": models.mirror_folder,
             "--scratch-dir": self._settings.data / "runner",
             "--drain-seconds": wanted.drain_seconds,
+            "--memory-budget": wanted.memory_budget and int(wanted.memory_budget),
+            "--idle-seconds": wanted.idle_seconds,
             "--log-level": self._settings.logging.level,
             "--log-format": self._settings.logging.format,
         }

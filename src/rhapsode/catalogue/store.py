@@ -124,7 +124,7 @@ class ModelStore:
             raise NotFound(
                 "model_missing",
                 f"'{entry.name}' is not installed in {self.folder}.",
-                hint=f"`rhapsode models pull {entry.name}` gets it.",
+                hint=f"`rhapsode models pull {entry.folder}` gets it.",
             )
         bad = [file.path for file in wanted if not _is_file(target / file.path, file.sha256)]
         if bad:

@@ -109,6 +109,24 @@ Preload = Annotated[
         show_default=False,
     ),
 ]
+MemoryBudget = Annotated[
+    str | None,
+    typer.Option(
+        envvar=f"{_ENV}_MEMORY_BUDGET",
+        help="How much memory loaded models may take together, as in `8GiB`; those used least "
+        "recently go first.",
+        show_default="half of the machine's or the container's",
+    ),
+]
+IdleSeconds = Annotated[
+    float,
+    typer.Option(
+        envvar=f"{_ENV}_IDLE_SECONDS",
+        min=0,
+        help="A model that nobody used for this long is unloaded, unless it was preloaded; "
+        "0 lets it stay.",
+    ),
+]
 Pull = Annotated[
     bool,
     typer.Option(
@@ -172,6 +190,8 @@ def runner(
     mirror_dir: MirrorDir = None,
     scratch_dir: ScratchDir = None,
     preload: Preload = None,
+    memory_budget: MemoryBudget = None,
+    idle_seconds: IdleSeconds = 1800.0,
     pull: Pull = True,
     hub: Hub = True,
     registry: Registry = True,
@@ -201,6 +221,9 @@ def runner(
         pull=pull,
         hub=hub,
         registry=registry,
+        memory_budget=byte_count(memory_budget),
+        idle_seconds=idle_seconds,
+        keep=tuple(preload or ()),
     )
     config = RunnerConfig(
         server=server,
@@ -228,6 +251,21 @@ def networks(given: Iterable[str]) -> Iterator[str]:
                 f"'{name[:80]}' is no network.",
                 hint="It looks like 10.0.0.0/8 or fd00::/8; one address is a network, too.",
             ) from error
+
+
+def byte_count(text: str | None) -> int | None:
+    """The bytes that a text with or without a unit means; BadParameter where it is none."""
+    if text is None:
+        return None
+    from pydantic import ByteSize, TypeAdapter, ValidationError
+
+    try:
+        size = TypeAdapter(ByteSize).validate_python(text)
+    except ValidationError as error:
+        raise typer.BadParameter(f"'{text}' is no size; give one as in 8GiB.") from error
+    if size <= 0:
+        raise typer.BadParameter("the memory for models must be more than nothing.")
+    return int(size)
 
 
 def _work(config: "RunnerConfig", level: Level, form: Form) -> None:

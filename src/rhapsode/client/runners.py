@@ -39,16 +39,18 @@ class RunnerApi:
         answer = await self._http.json("POST", "/api/runners/register", json=body)
         return decode(Registration, answer)
 
-    async def claim(self, runner_id: RunnerId, wait_seconds: float) -> Assignment | None:
+    async def claim(
+        self, runner_id: RunnerId, wait_seconds: float, loaded: Sequence[str] = ()
+    ) -> Assignment | None:
         """The next fitting job, None where none came within the wait.
 
-        NotFound where the server does not know this runner (any more).
+        `loaded` names the models that are in memory now. NotFound where the server does not know this runner (any more).
         """
         timeout = httpx.Timeout(TIMEOUT.connect, read=wait_seconds + 15)
         answer = await self._http.json(
             "POST",
             f"/api/runners/{runner_id}/claim",
-            json={"wait_seconds": wait_seconds},
+            json={"wait_seconds": wait_seconds, "loaded": list(loaded)},
             timeout=timeout,
         )
         return None if answer is None else decode(Assignment, answer)

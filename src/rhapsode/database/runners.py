@@ -36,6 +36,7 @@ def _capabilities(document: dict[str, Any]) -> Capabilities:
         device=document["device"],
         threads=document["threads"],
         speed=document["speed"],
+        loaded=tuple(document.get("loaded", ())),
     )
 
 
@@ -108,6 +109,17 @@ async def touch(connection: AsyncConnection, runner_id: RunnerId, now: datetime)
     """Note that the runner is there."""
     await connection.execute(
         runners.update().where(runners.c.id == runner_id).values(seen_at=now)
+    )
+
+
+async def note_loaded(
+    connection: AsyncConnection, runner_id: RunnerId, capabilities: Capabilities
+) -> None:
+    """Note what the runner has in memory now."""
+    await connection.execute(
+        runners.update()
+        .where(runners.c.id == runner_id)
+        .values(capabilities=asdict(capabilities))
     )
 
 

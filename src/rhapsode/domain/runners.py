@@ -23,7 +23,8 @@ class Capabilities:
     """What a runner can do.
 
     `device` is `cpu`, `cuda`, …; `speed` maps `engine/model` to measured audio seconds
-    per second, where the runner has measured it.
+    per second, where the runner has measured it. `loaded` names the models in its memory,
+    `engine/model`, the last used last.
     """
 
     engines: tuple[EngineOffer, ...] = ()
@@ -31,6 +32,7 @@ class Capabilities:
     device: str = "cpu"
     threads: int | None = None
     speed: dict[str, float] | None = None
+    loaded: tuple[str, ...] = ()
 
     def requirements(self) -> frozenset[str]:
         """Every requirement key that this covers."""

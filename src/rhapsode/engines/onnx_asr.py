@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -182,7 +182,7 @@ def _loaded(model: Path, name: str | None, settings: LoadSettings) -> Any:
     if settings.threads:
         options.intra_op_num_threads = settings.threads
     return onnx_asr.load_model(
-        name,
+        cast("Any", name),  # None makes it read the configuration, which its types leave out
         model,
         quantization=_format(model, settings.compute_type),
         sess_options=options,

@@ -1,46 +1,52 @@
 """What this machine can do: the engines that are installed, and the models they can load."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import structlog
 
 from rhapsode.catalogue.entries import models_of
 from rhapsode.catalogue.store import ModelStore
+from rhapsode.domain.jobs import Stage
 from rhapsode.domain.runners import Capabilities, EngineOffer
-from rhapsode.engines.base import Availability, Engine, own_models
-from rhapsode.engines.registry import discover
+from rhapsode.engines.base import Engine, own_models
+from rhapsode.engines.registry import probed
 from rhapsode.runner.config import ChildSettings
+from rhapsode.runner.diarising import usable
 
 log = structlog.get_logger()
 
 
-def capabilities(settings: ChildSettings, store: ModelStore) -> Capabilities:
+def capabilities(
+    engines: Mapping[str, Engine], settings: ChildSettings, store: ModelStore
+) -> Capabilities:
     """The offer that goes to the server at registration."""
     return Capabilities(
-        engines=tuple(_offers(settings, store)),
+        engines=tuple(_offers(engines, settings, store)),
+        stages=_stages(settings, store),
         device=device(settings.device),
         threads=settings.threads or len(os.sched_getaffinity(0)),
     )
 
 
-def _offers(settings: ChildSettings, store: ModelStore) -> Iterator[EngineOffer]:
-    for name, engine in discover().items():
-        found = _probed(engine)
+def _stages(settings: ChildSettings, store: ModelStore) -> tuple[Stage, ...]:
+    if usable(settings, store):
+        return (Stage.TRANSCRIBE, Stage.DIARISE)
+    return (Stage.TRANSCRIBE,)
+
+
+def _offers(
+    engines: Mapping[str, Engine], settings: ChildSettings, store: ModelStore
+) -> Iterator[EngineOffer]:
+    for name, engine in engines.items():
+        found = probed(engine)
         if not found.available:
             log.info("engine not available", engine=name, detail=found.detail)
             continue
         models = own_models(engine) or _catalogued(name, settings, store)
         if models:
             yield EngineOffer(engine=name, models=models, version=found.detail)
-
-
-def _probed(engine: Engine) -> Availability:
-    try:
-        return engine.probe()
-    except Exception as error:  # noqa: BLE001 (a plug-in's code: anything can come out)
-        return Availability(available=False, detail=f"its probe failed: {error}")
 
 
 def _catalogued(name: str, settings: ChildSettings, store: ModelStore) -> tuple[str, ...]:

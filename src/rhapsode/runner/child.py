@@ -13,7 +13,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import IO
 
 from rhapsode.runner.config import ChildSettings
@@ -93,7 +93,10 @@ def main() -> None:
     threading.Thread(target=read_commands, args=(pipes.commands, hear), daemon=True).start()
     say(messages.Ready(workshop.capabilities()))
     while True:
-        workshop.handle(queue.get())
+        try:
+            workshop.handle(queue.get(timeout=workshop.next_due()))
+        except Empty:
+            workshop.tidy()
 
 
 if __name__ == "__main__":

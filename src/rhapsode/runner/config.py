@@ -4,6 +4,14 @@ import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from rhapsode.domain.jobs import DEFAULT_ENGINE
+
+
+def key_of(name: str) -> tuple[str, str]:
+    """The engine and the model of a name, which is of the default engine without one."""
+    engine, slash, model = name.rpartition("/")
+    return (engine if slash else DEFAULT_ENGINE, model)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChildSettings:
@@ -12,6 +20,11 @@ class ChildSettings:
     `pull` allows fetching models that are missing; without it only installed ones are
     offered. `mirror_folder` is asked for them first, then the networks that `hub` and
     `registry` allow. `threads` None and `auto` leave the choice to the engine.
+
+    `memory_budget` (bytes; None for half of the machine's), `idle_seconds` and `keep` (names
+    of models, as for `RunnerConfig.preload`) say which models stay in memory: see `Shelf`.
+    A `careful` child, which follows one that died for no known reason, looks at engines of
+    other packages in processes of their own, and reads models' files again before loading.
     """
 
     models_folder: Path
@@ -22,6 +35,10 @@ class ChildSettings:
     pull: bool = True
     hub: bool = True
     registry: bool = True
+    memory_budget: int | None = None
+    idle_seconds: float = 1800.0
+    keep: tuple[str, ...] = ()
+    careful: bool = False
 
     def to_json(self) -> str:
         """The form in which it travels."""
@@ -34,6 +51,7 @@ class ChildSettings:
         mirror = document["mirror_folder"]
         document["models_folder"] = Path(document["models_folder"])
         document["mirror_folder"] = Path(mirror) if mirror else None
+        document["keep"] = tuple(document["keep"])
         return cls(**document)
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -19,6 +20,7 @@ from rhapsode.runner.messages import (
     Command,
     Failed,
     Final,
+    Holding,
     Loaded,
     Logged,
     Perform,
@@ -63,7 +65,10 @@ class Work:
 
 
 class Child:
-    """The runner's child, whichever process that is at the moment."""
+    """The runner's child, whichever process that is at the moment.
+
+    `loaded` names the models that it has in memory, the last used last.
+    """
 
     def __init__(self, settings: ChildSettings, hang_seconds: float) -> None:
         self._settings = settings
@@ -73,6 +78,7 @@ class Child:
         self._keeper: asyncio.Task[None] | None = None
         self._ready: asyncio.Future[Capabilities] | None = None
         self._work: Work | None = None
+        self.loaded: tuple[str, ...] = ()
 
     @property
     def pid(self) -> int | None:
@@ -152,6 +158,8 @@ class Child:
             self._vitals.moved()
         if isinstance(message, Logged):
             self._relog(message)
+        elif isinstance(message, Holding):
+            self.loaded = message.models
         elif isinstance(message, Ready):
             if self._ready is not None and not self._ready.done():
                 self._ready.set_result(message.capabilities)
@@ -184,8 +192,11 @@ class Child:
                 process.kill(_HUNG)
         death = process.death.result()
         self._process = self._vitals = None
+        self.loaded = ()
         if death.reason in {None, _HUNG}:
             log.error("child died", pid=process.pid, how=death.how, said=process.last_words)
+            # It may be a damaged model, or an engine whose import kills.
+            self._settings = replace(self._settings, careful=True)
         if not ready.done():
             ready.set_exception(_no_start(death))
             ready.exception()  # it may be that nobody waits for it any more

@@ -100,6 +100,13 @@ class Stopped:
 
 
 @dataclass(frozen=True, slots=True)
+class Holding:
+    """The models that are in memory now, `engine/model`, the last used last."""
+
+    models: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Logged:
     """A line for the supervisor's log."""
 
@@ -110,7 +117,7 @@ class Logged:
 
 Command = Prepare | Perform | Cancel
 Final = Done | Failed | Stopped
-Answer = Ready | Advanced | Loaded | Final | Logged
+Answer = Ready | Holding | Advanced | Loaded | Final | Logged
 
 _ADAPTERS: dict[str, TypeAdapter[Any]] = {
     kind.__name__: TypeAdapter(kind) for kind in (*get_args(Command), *get_args(Answer))

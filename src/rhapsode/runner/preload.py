@@ -2,7 +2,8 @@
 
 import structlog
 
-from rhapsode.domain.jobs import DEFAULT_ENGINE, JobSpec, Progress
+from rhapsode.domain.jobs import JobSpec, Progress
+from rhapsode.runner.config import key_of
 from rhapsode.runner.handle import Child
 from rhapsode.runner.messages import Failed
 
@@ -10,14 +11,14 @@ log = structlog.get_logger()
 
 
 async def preload(child: Child, names: tuple[str, ...]) -> None:
-    """Fetch these models and load them in turn, so that the last one stays in memory.
+    """Fetch these models and load them in turn; they stay in memory as far as it reaches.
 
     A name is `engine/model`, or the model alone for the default engine. A model that cannot
     be had is logged and keeps nobody from working.
     """
     for name in names:
-        engine, slash, model = name.rpartition("/")
-        spec = JobSpec(engine=engine if slash else DEFAULT_ENGINE, model=model)
+        engine, model = key_of(name)
+        spec = JobSpec(engine=engine, model=model)
         await child.ensure()
         work = child.prepare(f"preload/{name}", spec, _tell)
         failed = await work.until_loaded()

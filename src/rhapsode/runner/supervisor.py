@@ -147,7 +147,9 @@ class Supervisor:
         return registration
 
     async def _one_job(self, registration: Registration, scratch: Scratch) -> None:
-        claim = self._api.claim(registration.runner_id, self._config.claim_seconds)
+        claim = self._api.claim(
+            registration.runner_id, self._config.claim_seconds, self._child.loaded
+        )
         asked = time.monotonic()
         assignment = await self._or_leave(claim, _LAST_WORD_SECONDS)
         if assignment is None:

@@ -1,4 +1,4 @@
-"""The child's work: one model in memory, one run at a time, every failure an answer."""
+"""The child's work: models in memory, one run at a time, every failure an answer."""
 
 import errno
 import json
@@ -11,13 +11,15 @@ from typing import Any
 import structlog
 
 from rhapsode.catalogue.store import ModelStore
-from rhapsode.domain.errors import DomainError, Kind
-from rhapsode.domain.jobs import JobSpec, Progress
+from rhapsode.domain.errors import DomainError, Kind, Unavailable
+from rhapsode.domain.jobs import JobSpec, Layout, Progress
 from rhapsode.domain.runners import Capabilities
-from rhapsode.engines import pipeline, registry
-from rhapsode.engines.base import Canceled, LoadSettings, Transcriber
+from rhapsode.domain.transcripts import Transcript
+from rhapsode.engines import diarising, pipeline, registry
+from rhapsode.engines.base import Canceled, Engine, LoadSettings, Transcriber
 from rhapsode.runner.capabilities import capabilities
-from rhapsode.runner.config import ChildSettings
+from rhapsode.runner.config import ChildSettings, key_of
+from rhapsode.runner.diarising import DiariserShelf
 from rhapsode.runner.messages import (
     LOADING,
     Advanced,
@@ -25,13 +27,15 @@ from rhapsode.runner.messages import (
     Command,
     Done,
     Failed,
+    Holding,
     Loaded,
     Logged,
     Perform,
     Prepare,
     Stopped,
 )
-from rhapsode.runner.models import model_folder
+from rhapsode.runner.models import ensure_whole, folder_bytes, model_folder
+from rhapsode.runner.shelf import Shelf
 
 _REPORT_SECONDS = 0.2
 """News of the same stage go out no more often than this."""
@@ -54,13 +58,28 @@ class Workshop:
             hub=settings.hub,
             registry=settings.registry,
         )
+        self._diarisers = DiariserShelf(settings, self._store)
         self._canceled: str | None = None
         self._over: str | None = None
-        self._held: tuple[tuple[str, str], Transcriber] | None = None
+        self._engines = registry.discover(careful=settings.careful)
+        self._shelf = Shelf(
+            settings.memory_budget,
+            settings.idle_seconds,
+            frozenset(key_of(name) for name in settings.keep),
+            lambda models: say(Holding(models)),
+        )
 
     def capabilities(self) -> Capabilities:
         """What can be done here."""
-        return capabilities(self._settings, self._store)
+        return capabilities(self._engines, self._settings, self._store)
+
+    def next_due(self) -> float | None:
+        """Seconds until `tidy` will have something to do; None where it never will."""
+        return self._shelf.next_due()
+
+    def tidy(self) -> None:
+        """Unload models that were idle for too long."""
+        self._shelf.tidy()
 
     def cancel(self, run: str) -> None:
         """Make this run stop at the next occasion."""
@@ -101,32 +120,59 @@ class Workshop:
             command.duration,
         )
         run.check()
+        transcript = self._with_speakers(command, result.transcript, run)
         document = {
-            "transcript": result.transcript.to_dict(),
+            "transcript": transcript.to_stored(),
             "warnings": list(result.warnings),
         }
         with Path(command.result).open("w", encoding="utf-8") as file:
             json.dump(document, file, ensure_ascii=False)
         self._answer(Done(command.run, round(time.monotonic() - started, 3)))
 
+    def _with_speakers(
+        self, command: Perform, transcript: Transcript, run: "_Run"
+    ) -> Transcript:
+        if command.spec.layout is not Layout.DIARISATION:
+            return transcript
+        return diarising.diarised(
+            Path(command.media),
+            transcript,
+            self._diarisers.diariser(self._load_settings(), run),
+            command.spec.speakers,
+            run.report,
+            run.canceled,
+        )
+
     def _answer(self, final: Done | Failed | Stopped) -> None:
         self._over = final.run
         self._say(final)
 
     def _transcriber(self, spec: JobSpec, run: "_Run") -> Transcriber:
-        """The model that the spec asks for; another one is unloaded first."""
-        wanted = (spec.engine, spec.model)
-        if self._held is not None and self._held[0] == wanted:
-            return self._held[1]
-        if self._held is not None:
-            held, self._held = self._held[1], None
-            held.close()
-        engine = registry.get(spec.engine)
+        """The model that the spec asks for, loaded where it is not in memory."""
+        key = (spec.engine, spec.model)
+        self._shelf.tidy()
+        if (held := self._shelf.find(key)) is not None:
+            return held
+        engine = self._engine(spec.engine)
         folder = model_folder(self._store, engine, spec.model, self._settings, run)
         run.report(Progress(LOADING, 0.0))
-        self._held = (wanted, engine.load(folder, self._load_settings()))
+        transcriber = self._shelf.load(
+            key, folder_bytes(folder), lambda: self._loaded(engine, folder)
+        )
         run.check()
-        return self._held[1]
+        return transcriber
+
+    def _engine(self, name: str) -> Engine:
+        if name not in self._engines:
+            raise registry.unknown_engine(name, self._engines)
+        return self._engines[name]
+
+    def _loaded(self, engine: Engine, folder: Path) -> Transcriber:
+        try:
+            return engine.load(folder, self._load_settings())
+        except Unavailable:
+            ensure_whole(self._store, engine, folder.name)
+            raise
 
     def _load_settings(self) -> LoadSettings:
         chosen = self._settings

@@ -9,7 +9,7 @@ from typing import TypeVar
 from rhapsode.catalogue import entries
 from rhapsode.database import runners as table
 from rhapsode.domain.errors import Invalid
-from rhapsode.domain.jobs import DEFAULT_MODEL, JobSpec, Layout, Stage
+from rhapsode.domain.jobs import DEFAULT_ENGINE, DEFAULT_MODEL, JobSpec, Layout, Stage
 from rhapsode.domain.runners import Runner
 from rhapsode.services.context import Context, now
 
@@ -59,11 +59,15 @@ async def lately(context: Context) -> list[Runner]:
 
 
 async def offers(context: Context) -> Offers:
-    """What can be asked for now."""
+    """What can be asked for now.
+
+    The built-in engine always; another one where a runner of the last days has it, so that
+    a job can wait for a runner that is away for a while, but for none that never was.
+    """
     runners = await online(context)
     names = {
-        *(m.engine for m in entries.MODELS),
-        *(o.engine for r in runners for o in r.capabilities.engines),
+        DEFAULT_ENGINE,
+        *(o.engine for r in await lately(context) for o in r.capabilities.engines),
     }
     return Offers(
         engines=tuple(EngineOffers(name, _models(name, runners)) for name in sorted(names)),
@@ -96,15 +100,8 @@ def _models(engine: str, runners: Iterable[Runner]) -> tuple[ModelOffer, ...]:
 async def ensure_possible(context: Context, spec: JobSpec) -> None:
     """Invalid, naming the choices, unless some engine and model can do what is asked."""
     possible = await offers(context)
-    engine = _chosen(
-        "unknown_engine", "engine", spec.engine, {e.name: e for e in possible.engines}
-    )
-    model = _chosen(
-        "unknown_model",
-        f"model of {engine.name}",
-        spec.model,
-        {m.name: m for m in engine.models},
-    )
+    engine = _engine(spec.engine, {e.name: e for e in possible.engines})
+    model = _model(spec.model, engine, possible)
     _ensure_language(model, spec.language)
     if spec.layout not in possible.layouts:
         raise Invalid(
@@ -112,6 +109,34 @@ async def ensure_possible(context: Context, spec: JobSpec) -> None:
             f"No runner offers what the layout '{spec.layout}' needs.",
             hint=f"Choose one of: {', '.join(possible.layouts)}.",
         )
+
+
+def _engine(name: str, choices: dict[str, EngineOffers]) -> EngineOffers:
+    if name not in choices and any(model.engine == name for model in entries.MODELS):
+        raise Invalid(
+            "engine_unavailable",
+            f"No runner has the engine '{name}'.",
+            hint="`rhapsode engines` on a runner's machine says what it lacks. "
+            f"There are: {', '.join(sorted(choices))}.",
+        )
+    return _chosen("unknown_engine", "engine", name, choices)
+
+
+def _model(name: str, engine: EngineOffers, possible: Offers) -> ModelOffer:
+    """The model; where it is one of other engines', the refusal names them."""
+    choices = {model.name: model for model in engine.models}
+    others = [
+        other.name
+        for other in possible.engines
+        if name not in choices and name in {model.name for model in other.models}
+    ]
+    if others:
+        raise Invalid(
+            "unknown_model",
+            f"'{name}' is no model of {engine.name}, but of {' and '.join(others)}.",
+            hint=f"Choose that engine, or one of: {', '.join(sorted(choices))}.",
+        )
+    return _chosen("unknown_model", f"model of {engine.name}", name, choices)
 
 
 def _chosen(code: str, noun: str, name: str, choices: dict[str, T]) -> T:

@@ -170,6 +170,17 @@ async def claim(
                 return None
 
 
+async def note_loaded(context: Context, runner: Runner, loaded: tuple[str, ...]) -> Runner:
+    """The runner with the models that it has in memory now; written down where it changed."""
+    if loaded == runner.capabilities.loaded:
+        return runner
+    changed_runner = replace(runner, capabilities=replace(runner.capabilities, loaded=loaded))
+    async with context.database.write_once() as transaction:
+        await table.note_loaded(transaction.connection, runner.id, changed_runner.capabilities)
+    context.known_runners.changed(changed_runner)
+    return changed_runner
+
+
 def _seconds_until(moment: datetime) -> float:
     return max(0.0, (moment - now()).total_seconds())
 
