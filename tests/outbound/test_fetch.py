@@ -20,7 +20,7 @@ from rhapsode.outbound.answers import opened
 from rhapsode.outbound.fetch import Fetched, Limits, fetch
 from rhapsode.outbound.guard import Policy
 from rhapsode.outbound.http import Outbound
-from rhapsode.outbound.problems import Busy, Expired, Refused, TooManyRedirects, Unreachable
+from rhapsode.outbound.problems import Busy, Expired, Refused, Unreachable
 from tests.support.misbehaving import (
     Asked,
     Misbehaving,
@@ -307,7 +307,7 @@ async def test_redirects(server: Misbehaving, target: Path) -> None:
 @pytest.mark.parametrize(
     ("to", "kind", "code"),
     [
-        ("/a", TooManyRedirects, "input_redirects"),
+        ("/a", Invalid, "input_redirects"),
         ("file:///etc/passwd", Invalid, "input_redirects"),
         ("http://127.0.0.2/", Refused, "address_refused"),
         ("http://[::ffff:10.0.0.1]/", Refused, "address_refused"),

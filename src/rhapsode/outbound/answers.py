@@ -27,11 +27,6 @@ _GONE = {403, 404, 410}
 _LATER = {408, 425, 429}
 _LONGEST_START = 4096
 _S3_CODE = re.compile(rb"<Code>([A-Za-z0-9]{1,60})</Code>")
-_RENAMED = {
-    TooManyRedirects: "input_redirects",
-    BadRedirect: "input_redirects",
-    Unreachable: "input_unreachable",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,9 +61,10 @@ async def opened(
                 blocks=response.aiter_raw(),
                 connection=response.extensions.get("network_stream"),
             )
-    except tuple(_RENAMED) as error:
-        code = _RENAMED[type(error)]
-        raise type(error)(code, error.message, hint=error.hint) from error
+    except (TooManyRedirects, BadRedirect) as error:
+        raise BadRedirect("input_redirects", error.message, hint=error.hint) from error
+    except Unreachable as error:
+        raise Unreachable("input_unreachable", error.message, hint=error.hint) from error
 
 
 async def _refusal(url: str, response: httpx.Response) -> DomainError:
