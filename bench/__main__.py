@@ -36,6 +36,7 @@ class Part(StrEnum):
     ENGINE = "engine"
     LATENCY = "latency"
     QUEUE = "queue"
+    DELIVERIES = "deliveries"
     MEMORY = "memory"
     OPENAI = "openai"
 
@@ -183,7 +184,7 @@ def _memory(
     with world(SQLITE, sections={**_with_runner(), **by_url.SETTINGS}) as server:
         figures += by_url.measure(server, size, model)
     with world(SQLITE) as server:
-        return [*figures, memory.server(server, size)]
+        return [*figures, memory.server(server, size), memory.resumable(server, size)]
 
 
 if __name__ == "__main__":

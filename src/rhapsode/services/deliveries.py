@@ -105,13 +105,7 @@ async def _artifact_again(transaction: Transaction, job: Job, delivery: Delivery
 
 async def _ensure_transcript(transaction: Transaction, job: Job) -> None:
     if not await resending.has_transcript(transaction, job):
-        if job.transcript_deleted_at is not None:
-            raise jobs_service.no_transcript(job)
-        raise Conflict(
-            "transcript_not_ready",
-            f"The job is {job.state} and has no transcript that could be delivered.",
-            hint="Retry the job with the outputs that you want.",
-        )
+        raise jobs_service.no_transcript(job)
 
 
 async def resend(
