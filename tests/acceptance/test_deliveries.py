@@ -51,6 +51,8 @@ class Storm:
         async with asyncio.TaskGroup() as group:
             for number in range(self.count):
                 await room.acquire()
+                if killing.done():
+                    killing.result()  # what went wrong there ends the test
                 group.create_task(self._one(driver, media, number, room))
         killing.cancel()
         with contextlib.suppress(asyncio.CancelledError):
