@@ -307,6 +307,25 @@ def test_the_example_of_an_engine_works(plugins: Path) -> None:
     assert all(re.fullmatch(r"-?\d+ dB", s["text"]) for s in transcript["segments"])
 
 
+def test_the_example_of_an_engine_passes_the_conformance_suite(plugins: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", LOUDNESS],
+        env={**os.environ, "PYTHONPATH": str(plugins), "SPEECH": str(sample("jfk"))},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout
+    assert re.search(r"\b2\d passed", done.stdout), done.stdout
+
+
+def test_the_page_shows_the_examples_suite() -> None:
+    program = (LOUDNESS / "test_loudness.py").read_text()
+    program = re.sub(r'^ *""".*"""\n\n?', "", program, flags=re.MULTILINE)
+    page = DOCS / "contributing" / "engines.md"
+    shown = [block for block in blocks(page, "python") if "EngineConformance" in block]
+    assert [block.strip() in program for block in shown] == [True]
+
+
 def test_the_example_of_a_client_works(tmp_path: Path) -> None:
     settings = settings_for(
         tmp_path, runner={"enabled": True}, models={"folder": models_folder()}

@@ -168,7 +168,10 @@ class EngineConformance:
         assert (fractions[0], fractions[-1]) == (0.0, 1.0)
 
     def test_a_cancel_takes_effect_soon(self, case: Case, transcriber: Transcriber) -> None:
-        """Within two seconds, in the middle of the work; the model can be used afterwards."""
+        """Within two seconds, in the middle of the work; the model can be used afterwards.
+
+        An engine that is done with three minutes of speech before that need not stop.
+        """
         samples = np.concatenate(
             [case.samples] * max(1, 180 * SAMPLE_RATE // len(case.samples))
         )
@@ -176,9 +179,10 @@ class EngineConformance:
         timer = threading.Timer(0.3, canceled.set)
         timer.start()
         started = time.monotonic()
-        with pytest.raises(Canceled):
+        with suppress(Canceled):
             for _ in _work(case, transcriber, samples, canceled.is_set):
                 pass
+            assert time.monotonic() - started < 1.0, "it worked on, though it was canceled"
         assert time.monotonic() - started < 0.3 + CANCEL_SECONDS
         timer.join()
         heard = _text(_segments(case, transcriber, case.samples))
