@@ -20,7 +20,10 @@ def text_of(job_id: str) -> str:
 
 @dataclass
 class Posting:
-    """Takes jobs and posts their results at once, as often as it takes."""
+    """Takes jobs and posts their results at once, as often as it takes.
+
+    Register before any job is made: what nobody offers is refused.
+    """
 
     runner: Program
     posted: set[str] = field(default_factory=set)
@@ -29,15 +32,13 @@ class Posting:
     async def work(self) -> None:
         """Until it is cancelled."""
         while True:
-            if not self._id:
-                self._id = await self._register()
             await self._one()
 
-    async def _register(self) -> str:
+    async def register(self) -> None:
         capabilities = {"engines": [{"engine": "tests", "models": [MODEL]}]}
         body = {"name": "instant", "version": "1", "capabilities": capabilities}
         answer = await self.runner.json("POST", "/api/runners/register", json=body)
-        return str(answer["runner_id"])
+        self._id = answer["runner_id"]
 
     async def _one(self) -> None:
         path, body = f"/api/runners/{self._id}/claim", {"wait_seconds": 1}

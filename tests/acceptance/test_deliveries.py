@@ -131,6 +131,7 @@ async def _storm(folder: Path, url: str, count: int, most_kills: int, seed: int)
         ):
             media = await driver.upload(await asyncio.to_thread(tone, folder / "tone.wav"))
             posting = Posting(runner)
+            await posting.register()
             working = [asyncio.create_task(posting.work()) for _ in range(_RUNNERS)]
             storm = Storm(server, receiver, count, most_kills, seed, calm)
             await storm.rage(driver, posting, media)

@@ -1,14 +1,17 @@
 """A result is accepted once, with its transcript, and only from who holds the lease."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from rhapsode.database import jobs, results, transcripts
+from rhapsode.database import jobs, results, transcripts, webhooks
 from rhapsode.database.engine import Database
 from rhapsode.database.results import Result
-from rhapsode.domain.jobs import Job, JobState, RunnerId
+from rhapsode.domain.deliveries import Endpoint, EndpointId, Event
+from rhapsode.domain.jobs import Job, JobState, Notify, RunnerId
 from rhapsode.domain.runners import Lease
+from rhapsode.domain.users import User
 from tests.database.rows import LATER, NOW, claim, make_job, make_runner, make_user, uuid7
 
 RESULT = Result(language="en", duration=2.0, warnings=["quiet"], document=b"packed")
@@ -29,6 +32,11 @@ def lease_of(job: Job) -> Lease:
 async def accept(database: Database, lease: Lease, result: Result = RESULT) -> Job | None:
     async with database.write_briefly() as transaction:
         return await results.accept(transaction.connection, lease, result, NOW)
+
+
+async def finish(database: Database, lease: Lease) -> Job | None:
+    async with database.write_briefly() as transaction:
+        return await results.finish(transaction.connection, lease, RESULT, NOW)
 
 
 async def stored(database: Database, lease: Lease) -> tuple[bytes | None, int | None]:
@@ -75,3 +83,53 @@ async def test_a_later_run_replaces_the_transcript(database: Database) -> None:
     second = replace(first, attempt=2)
     assert await accept(database, second, replace(RESULT, document=b"new")) is not None
     assert await stored(database, second) == (b"new", 2)
+
+
+async def test_the_short_way_is_for_jobs_that_nobody_hears_of(database: Database) -> None:
+    lease = await leased(database)
+    job = await finish(database, lease)
+    assert job is not None
+    assert (job.state, job.finished_at, job.transcribed_at) == (JobState.FINISHED, NOW, NOW)
+    assert await stored(database, lease) == (b"packed", lease.attempt)
+
+
+@pytest.mark.parametrize(
+    ("told", "state"),
+    [
+        ({"outputs": {"vtt": "https://example.org"}}, JobState.DELIVERING),
+        ({"notify": Notify(email=True)}, JobState.FINISHED),
+        ({}, JobState.FINISHED),
+    ],
+    ids=["outputs", "e-mail", "webhook"],
+)
+async def test_the_short_way_leaves_the_others_alone(
+    database: Database, told: dict[str, Any], state: JobState
+) -> None:
+    user = await make_user(database)
+    await make_job(database, user, **told)
+    if not told:
+        await subscribe(database, user)
+    job = await claim(database)
+    assert job is not None
+    lease = lease_of(job)
+    assert await finish(database, lease) is None
+    assert await stored(database, lease) == (None, None)
+    done = await accept(database, lease)
+    assert done is not None
+    ended = None if state is JobState.DELIVERING else NOW
+    assert (done.state, done.finished_at, done.transcribed_at) == (state, ended, NOW)
+    assert await stored(database, lease) == (b"packed", lease.attempt)
+
+
+async def subscribe(database: Database, user: User) -> None:
+    endpoint = Endpoint(
+        id=EndpointId(uuid7()),
+        user_id=user.id,
+        url="https://example.org",
+        description="",
+        events=(Event.FINISHED,),
+        secrets=(),
+        created_at=NOW,
+    )
+    async with database.write() as transaction:
+        await webhooks.insert(transaction.connection, endpoint)

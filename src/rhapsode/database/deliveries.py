@@ -178,10 +178,12 @@ async def claim_due(
         .order_by(deliveries.c.next_at, deliveries.c.id)
         .limit(limit)
         .with_for_update(skip_locked=True)
+        # Below IN, PostgreSQL may run it once a row, and then the limit limits nothing.
+        .cte("batch")
     )
     statement = (
         deliveries.update()
-        .where(deliveries.c.id.in_(batch), _is_due(now))
+        .where(deliveries.c.id.in_(select(batch.c.id)), _is_due(now))
         .values(next_at=until, claimed_by=sender, attempts=deliveries.c.attempts + 1)
         .returning(deliveries)
     )
