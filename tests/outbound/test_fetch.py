@@ -52,7 +52,7 @@ async def fetched(
     url: str, target: Path, policy: Policy = LOCAL, read: float = 5.0, **changes: Any
 ) -> Fetched:
     options = {name: changes.pop(name) for name in ("report", "room") if name in changes}
-    limits = Limits(**{"max_bytes": 10**9, "first_wait": 0.01, **changes})
+    limits = Limits(**{"max_bytes": 10**9, "first_wait": 0.01, "tries": 5, **changes})
     async with Outbound(policy, read_seconds=read, max_redirects=3) as outbound:
         return await fetch(
             partial(opened, outbound, url), shown(url), target, limits, **options
@@ -285,6 +285,35 @@ async def test_bad_request_may_mean_expired(
     with pytest.raises(DomainError) as failure:
         await fetched(server.at("/a", status(400, body)) + query, target)
     assert failure.value.code == code
+
+
+async def test_a_header_that_drips(server: Misbehaving, target: Path) -> None:
+    async def act(_: Asked, writer: Write) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\n")
+        while True:
+            writer.write(b"X-Y: z\r\n")
+            await writer.drain()
+            await asyncio.sleep(0.05)
+
+    url = server.at("/a", act, file(CONTENT))
+    async with Outbound(LOCAL, connect_seconds=0.2, read_seconds=0.3) as outbound:
+        ask = partial(opened, outbound, url)
+        await fetch(ask, shown(url), target, Limits(max_bytes=10**9, first_wait=0.01))
+
+    assert target.read_bytes() == CONTENT
+
+
+async def test_a_refusal_that_drips(
+    server: Misbehaving, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rhapsode.outbound.answers._START_SECONDS", 0.2)
+    url = server.at("/a", drip(b"x" * 5000, 0.05, code=404))
+    started = time.monotonic()
+
+    with pytest.raises(Expired):
+        await fetched(url, target)
+
+    assert time.monotonic() - started < 2
 
 
 @pytest.mark.parametrize("code", [401, 402, 405, 418, 451, 204, 304])

@@ -10,13 +10,15 @@ from typing import Any
 import jiwer
 import pytest
 
-from rhapsode.client import Client
+from rhapsode.client import Client, Http, RunnerApi
 from rhapsode.client.views import Wishes
 from rhapsode.domain.errors import Invalid
 from rhapsode.domain.formats import Format
 from rhapsode.domain.jobs import Job, JobState
+from rhapsode.domain.runners import Capabilities, EngineOffer
 from tests.support.misbehaving import Misbehaving, drip, endless, file, misbehaving, status
-from tests.support.s3 import S3
+from tests.support.recordings import noise_sound, write_wav
+from tests.support.s3 import ACCESS_KEY, S3, SECRET_KEY
 from tests.support.site import Site, ended, offered, reached, runner, running_site
 from tests.support.speech import model_path, models_folder, plain, sample_text
 
@@ -252,6 +254,47 @@ async def test_killed_in_the_middle_of_the_fetch(
                 while [p.name for p in scratch.rglob("*") if p.is_file()] != ["lock"]:
                     await asyncio.sleep(0.02)
     assert (job.state, job.attempt) == (JobState.FINISHED, 2)
+
+
+async def test_keeping_again_is_fine(
+    site: Site, web: Misbehaving, speech: bytes, tmp_path: Path
+) -> None:
+    """The runner did not hear the first answer; the second comes over a real connection."""
+    path = write_wav(tmp_path / "long.wav", [noise_sound(1000.0)])
+    async with runner(site, tmp_path / "p", *ALLOW), site.client() as client:
+        await offered(client)
+    async with site.client() as client, Http(site.server.url, site.token) as http:
+        job = await by_url(client, web.at("/a", file(speech)), keep=True)
+        offer = EngineOffer(engine="puppet", models=("quick",))
+        api = RunnerApi(http)
+        known = await api.register("by hand", "1", Capabilities(engines=(offer,)))
+        assignment = await api.claim(known.runner_id, 10)
+        assert assignment is not None
+        assert assignment.job_id == job.id
+        lease = api.lease(known.runner_id, assignment)
+        await lease.keep_media(path)
+        first = (await client.job(job.id)).media_id
+        await lease.keep_media(path)
+        assert (await client.job(job.id)).media_id == first is not None
+        await lease.give_back()
+        await client.cancel(job.id)
+
+
+async def test_s3_urls_are_presigned_as_the_job_starts(
+    s3_server: S3, speech: bytes, tmp_path: Path
+) -> None:
+    presigned(s3_server, speech, key="räume/a b+c.wav")
+    keys = {"access_key_id": ACCESS_KEY, "secret_access_key": SECRET_KEY}
+    s3_input = {"endpoint": s3_server.endpoint, "buckets": ["tests"], **keys}
+    with running_site(tmp_path, outbound=LOCAL, s3_input=s3_input) as site:
+        async with runner(site, tmp_path / "q", *ALLOW), site.client() as client:
+            job = await ended(client, await by_url(client, "s3://tests/räume/a b+c.wav"))
+            assert (job.state, job.attempt, job.name) == (JobState.FINISHED, 1, "a b+c.wav")
+            gone = await ended(client, await by_url(client, "s3://tests/gone.wav"))
+            assert gone.state is JobState.EXPIRED
+            assert gone.error is not None
+            assert "gone.wav does not work any more" in gone.error.message
+        assert said_nothing(site, tmp_path / "q")
 
 
 async def test_by_way_of_the_server(

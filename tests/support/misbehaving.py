@@ -160,11 +160,11 @@ def _start(asked: Asked, tags: set[str]) -> int:
     return int(asked.headers["range"].removeprefix("bytes=").removesuffix("-"))
 
 
-def drip(content: bytes, seconds: float, step: int = 1) -> Act:
+def drip(content: bytes, seconds: float, step: int = 1, code: int = 200) -> Act:
     """The content, a few bytes at a time, with a pause before each."""
 
     async def act(_: Asked, writer: Write) -> None:
-        writer.write(head(200, Content_Length=len(content)))
+        writer.write(head(code, Content_Length=len(content)))
         for at in range(0, len(content), step):
             await writer.drain()
             await asyncio.sleep(seconds)

@@ -1,5 +1,7 @@
 """What a server's answer to a request for a recording means."""
 
+import asyncio
+import contextlib
 import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -26,6 +28,7 @@ _RECORDING = {200, 203, 206, 416}
 _GONE = {403, 404, 410}
 _LATER = {408, 425, 429}
 _LONGEST_START = 4096
+_START_SECONDS = 5.0
 _S3_CODE = re.compile(rb"<Code>([A-Za-z0-9]{1,60})</Code>")
 
 
@@ -84,14 +87,14 @@ async def _refusal(url: str, response: httpx.Response) -> DomainError:
 
 
 async def _start(response: httpx.Response) -> bytes:
+    """What comes soon tells enough."""
     found = b""
-    try:
-        async for block in response.aiter_raw():
-            found += block
-            if len(found) >= _LONGEST_START:
-                break
-    except DomainError:  # what came tells enough
-        pass
+    with contextlib.suppress(DomainError, TimeoutError):
+        async with asyncio.timeout(_START_SECONDS):
+            async for block in response.aiter_raw():
+                found += block
+                if len(found) >= _LONGEST_START:
+                    break
     return found
 
 

@@ -37,7 +37,7 @@ class Limits:
     whole_seconds: float = 6 * 3600.0
     stall_seconds: float = 60.0
     slowest: float = 256.0
-    tries: int = 5
+    tries: int = 8
     first_wait: float = 0.5
     longest_wait: float = 120.0
 

@@ -70,6 +70,7 @@ class Outbound:
         self._max_redirects = max_redirects
         self._read_seconds = read_seconds
         self._whole_seconds = whole_seconds
+        self._head_seconds = connect_seconds + read_seconds
         self._client = httpx.AsyncClient(
             transport=_Transport(GuardedBackend(policy, resolve)),
             headers={"User-Agent": f"rhapsode/{__version__}", "Accept-Encoding": "identity"},
@@ -148,7 +149,7 @@ class Outbound:
         request = self._request(method, url, body, headers)
         first = shown(url)
         for hop in range(hops + 1):
-            response = await self._sent(request)
+            response = await self._sent(request, None if body else self._head_seconds)
             try:
                 if hops == 0 or not _leads_on(response):
                     yield response
@@ -163,9 +164,12 @@ class Outbound:
             hint="Give the address that it finally leads to.",
         )
 
-    async def _sent(self, request: httpx.Request) -> httpx.Response:
+    async def _sent(self, request: httpx.Request, seconds: float | None) -> httpx.Response:
         try:
-            return await self._client.send(request, stream=True, follow_redirects=False)
+            async with asyncio.timeout(seconds):
+                return await self._client.send(request, stream=True, follow_redirects=False)
+        except TimeoutError:
+            raise unreachable(shown(str(request.url)), "its answer does not begin") from None
         except httpx.RemoteProtocolError as error:  # it looks at where the answer leads, too
             raise _bad_redirect(request.url, "to something that is no URL") from error
 

@@ -25,6 +25,8 @@ FETCHING = "fetching media"
 STORING = "storing media"
 _SPARE_BYTES = 16 * 1024 * 1024
 """Room that must be left on the disk beside the recording, for the result."""
+_KEEP_TRIES = 12
+"""With the waits between them some minutes, in which a server can restart."""
 _EXPIRED = "input_expired"
 _FOR_GOOD = {
     "address_refused",
@@ -95,9 +97,7 @@ class Recording:
     # From the server's store
 
     async def _from_server(self, media: AssignedMedia, target: Path) -> None:
-        def report(done: int) -> None:
-            self._advance(FETCHING, done, media.size)
-
+        report = partial(self._advance_of, FETCHING, media.size)
         self._ensure_room(target.parent, media.size)
         await self._lease.fetch_media(target, media.digest, report)
 
@@ -139,11 +139,8 @@ class Recording:
         """Before the work, so that another runner need not fetch it again."""
         if size == 0:
             return  # there is nothing to keep; the engine says so better
-        await with_retries(
-            lambda: self._lease.keep_media(
-                path, lambda done: self._advance(STORING, done, size)
-            )
-        )
+        report = partial(self._advance_of, STORING, size)
+        await with_retries(lambda: self._lease.keep_media(path, report), _KEEP_TRIES)
 
     def explained(self, failed: Failed, media: Path) -> Failed:
         """A failure for want of sound, with what was found at the URL instead."""
@@ -171,6 +168,9 @@ class Recording:
         size = f" of {media.size / 1e6:.0f} MB" if media is not None else ""
         message = f"The runner's disk has no room for this recording{size} (in {self._root})."
         return Failed(self._run, "runner_storage_full", message)
+
+    def _advance_of(self, stage: str, total: int, done: int) -> None:
+        self._advance(stage, done, total)
 
     def _advance(self, stage: str, done: int, total: int | None) -> None:
         """A share of the whole, or where that is not known, how much there is."""

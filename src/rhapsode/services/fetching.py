@@ -102,7 +102,10 @@ async def keep(context: Context, lease: Lease, incoming: Incoming) -> Media:
     the lease is lost, or the job does not ask for it.
     """
     job, stored = await leases.leased_recording(context, lease)
+    chunks = media_service.limited(incoming.chunks, context.rules)
     if stored is not None:
+        async for _ in chunks:  # who is answered in the middle of sending may not hear it
+            pass
         return stored
     if job.source is None or not job.source.keep:
         raise Conflict("media_not_wanted", "This job's recording is not to be kept.")
@@ -117,7 +120,6 @@ async def keep(context: Context, lease: Lease, incoming: Incoming) -> Media:
         transaction.signal(changed(kept))
 
     media_service.ensure_welcome(context, incoming.size)
-    chunks = media_service.limited(incoming.chunks, context.rules)
     return await media_service.make(
         context, job.user_id, job.name, lambda key: context.store.put(key, chunks), become
     )
