@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -120,24 +120,56 @@ class Watch:
 
 def server(world: World, size: int) -> Figure:
     """The server's memory while it receives so many bytes that never lie on our disk."""
+    return _receiving(world, size, _send, "receiving")
+
+
+def resumable(world: World, size: int) -> Figure:
+    """The same for a resumable upload, up to the end of putting its parts together."""
+    return _receiving(world, size, _send_by_tus, "receiving by tus, and assembling,")
+
+
+def _receiving(
+    world: World, size: int, send: Callable[[World, int], None], what: str
+) -> Figure:
     assert world.server.process is not None
     watch = Watch(world.server.process.pid)
-    _send(world, 8 * _MIB)  # the first upload imports and starts what every later one uses
+    send(world, 8 * _MIB)  # the first upload imports and starts what every later one uses
     time.sleep(1)
     idle = watch.now()
     started = time.monotonic()
     with watch.watching():
-        _send(world, size)
+        send(world, size)
     seconds = time.monotonic() - started
     return Figure(
         part=PART,
-        name=f"server receiving {size / 1e9:g} GB: peak RSS − 1.1 × idle",
+        name=f"server {what} {size / 1e9:g} GB: peak RSS − 1.1 × idle",
         value=(watch.peak - 1.1 * idle) / _MIB,
         unit="MiB",
         at_most=64,
         detail=f"idle {idle / _MIB:.0f} MiB, peak {watch.peak / _MIB:.0f} MiB, with its "
         f"worker process; {size / seconds / 1e6:.0f} MB/s",
     )
+
+
+def _send_by_tus(world: World, size: int) -> None:
+    headers = {"authorization": f"Bearer {world.key}", "tus-resumable": "1.0.0"}
+    with httpx.Client(base_url=world.server.url, headers=headers, timeout=600) as client:
+        begun = client.post("/api/uploads", headers={"upload-length": str(size)})
+        assert begun.status_code == 201, begun.text
+        path = begun.headers["location"]
+        sent = client.patch(
+            path,
+            content=_recording(size),
+            headers={
+                "upload-offset": "0",
+                "content-type": "application/offset+octet-stream",
+                "content-length": str(size),
+            },
+        )
+        assert sent.status_code == 204, sent.text
+        while (state := client.get(path).json()["state"]) == "assembling":
+            time.sleep(0.2)
+        assert state == "finished", state
 
 
 def _send(world: World, size: int) -> None:

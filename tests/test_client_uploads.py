@@ -248,3 +248,15 @@ def test_notes_that_cannot_be_kept(tmp_path: Path) -> None:
     notes.note("key", tus.UUID(int=7), tmp_path)
 
     assert notes.recall("key") is None
+
+
+async def test_a_file_that_is_gone_by_then_is_forgotten_without_ado(
+    large: Path, tmp_path: Path
+) -> None:
+    server, notes = PretendUploads(), Notes(tmp_path / "notes")
+    async with client_of(server) as client:
+        media = await client.upload(large, notes=notes)
+        large.unlink()
+        client.forget_upload(large, notes)
+
+    assert list(server.media) == [str(media.id)]

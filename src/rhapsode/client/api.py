@@ -107,7 +107,7 @@ class Client:
 
     def forget_upload(self, path: Path, notes: Notes) -> None:
         """The recording has been put to use: the same file sent again is a new one."""
-        notes.forget(tus.note_of(self.http, path))
+        tus.forget(self.http, path, notes)
 
     async def media(self, media_id: MediaId) -> MediaView:
         """One recording."""

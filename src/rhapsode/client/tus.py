@@ -6,6 +6,7 @@ says that the upload is gone, it begins anew.
 
 import asyncio
 import base64
+import contextlib
 import hashlib
 import os
 import time
@@ -74,9 +75,10 @@ async def upload(
     return await sending.run()
 
 
-def note_of(http: Http, path: Path) -> str:
-    """Under which key the upload of a file, as it is now, is noted."""
-    return fingerprint(http.server, path, path.stat())
+def forget(http: Http, path: Path, notes: Notes) -> None:
+    """Forget the upload of a file, as the file is now; one that is gone was noted in vain."""
+    with contextlib.suppress(OSError):
+        notes.forget(fingerprint(http.server, path, path.stat()))
 
 
 class _Sending:
