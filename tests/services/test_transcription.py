@@ -429,6 +429,25 @@ async def test_what_has_expired_goes_with_its_job(
     await transcription.sweep(app.context)
     assert await listed(client) == [kept["id"]]
     assert await jobs_of(ann) == ["finished"]
+    assert await deletions(app) == [(None, "retention")]
+
+
+async def deletions(app: App) -> list[tuple[Any, str]]:
+    """Who deleted jobs, and why."""
+    async with app.context.database.read() as connection:
+        query = select(audit_events).where(audit_events.c.action == "job.deleted")
+        rows = (await connection.execute(query)).all()
+    return [(row.actor_id, row.detail["reason"]) for row in rows]
+
+
+async def test_the_trail_names_the_administrator_who_removed_a_job(
+    app: App, client: httpx.AsyncClient
+) -> None:
+    job = await submitted(client)
+    admin = await make_person(app, Role.ADMIN)
+    async with client_as(app, admin) as other:
+        await other.delete(f"/transcription/{job['id']}")
+    assert await deletions(app) == [(admin.user.id, "user")]
 
 
 async def test_a_job_that_is_read_as_often_as_one_likes_stays(

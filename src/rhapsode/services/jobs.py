@@ -237,13 +237,15 @@ async def delete(
     *,
     keep_media: bool,
     reason: Reason = Reason.USER,
+    actor: User | None = None,
 ) -> None:
     """Remove a job and its transcript, and its recording if no other job uses it.
 
     A job that runs is thereby canceled: its runner finds the lease gone. For another reason
-    than the user's wish, the trail names the server as who did it.
+    than the user's wish, the trail names the server as who did it; `actor` is who wished it
+    where that was not the user, but an administrator.
     """
-    actor_id = user.id if reason is Reason.USER else None
+    actor_id = (actor or user).id if reason is Reason.USER else None
     async with context.database.write() as transaction:
         job = await table.get(transaction.connection, job_id, user.id)
         if job is None:

@@ -161,7 +161,7 @@ async def remove(context: Context, user: User, number: int) -> None:
     if record.job.state in _CANCELED_BY_DELETE:
         await jobs.cancel(context, owner, record.job.id)
     else:
-        await jobs.delete(context, owner, record.job.id, keep_media=False)
+        await jobs.delete(context, owner, record.job.id, keep_media=False, actor=user)
 
 
 async def _owner(context: Context, record: Record) -> User:
