@@ -92,6 +92,16 @@ async def test_it_gets_no_secret_of_the_servers(
     assert ours == {"RHAPSODE_RUNNER_TOKEN": "rhr_fresh", "RHAPSODE_RUNNER_HANG_SECONDS": "7"}
 
 
+def test_it_speaks_to_the_networks_that_the_server_may_speak_to(tmp_path: Path) -> None:
+    networks = ["10.0.0.0/8", "fd00::/8"]
+    settings = settings_for(tmp_path, outbound={"allow_networks": networks})
+
+    command = EmbeddedRunner(settings, cast("Context", None), 8080)._command("a")
+
+    places = [i for i, word in enumerate(command) if word == "--allow-network"]
+    assert [command[i + 1] for i in places] == networks
+
+
 async def test_killed_is_all_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     runner = a_runner(tmp_path, monkeypatch)
     running = asyncio.create_task(runner.run())

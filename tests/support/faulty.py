@@ -91,6 +91,18 @@ class FaultyServer:
         report: Report = await self.seen(found, seconds)
         return report
 
+    async def add_by_url(self, url: str, **changes: Any) -> str:
+        """Queue a job for the puppet whose recording is elsewhere; its id."""
+        job = str(uuid4())
+        limits = {"max_bytes": 10**9, "max_redirects": 3, "fetch_seconds": 60}
+        seconds = {"connect_seconds": 5, "read_seconds": 5}
+        where = {"name": "a.wav", "shown": url, "url": url, "keep": False}
+        source = {**where, **limits, **seconds, **changes}
+        spec = {"engine": "puppet", "model": "quick"}
+        self._queue.append({"job_id": job, "attempt": 1, "spec": spec, "source": source})
+        await self._tell()
+        return job
+
     async def _tell(self) -> None:
         async with self._news:
             self._news.notify_all()
