@@ -8,9 +8,10 @@ from typing import Any
 
 import httpx
 import pytest
+import pytest_asyncio
 from sqlalchemy import select
 
-from rhapsode.database.tables import audit_events
+from rhapsode.database.tables import audit_events, flags, jobs
 from rhapsode.domain.transcription import document
 from rhapsode.domain.users import Role
 from rhapsode.services import transcription
@@ -25,31 +26,50 @@ from tests.support.transcription import client_as, info, listed, request, submit
 ENDED = {"finished", "error", "expired", "canceled"}
 
 
-@pytest.fixture
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(
+    params=["sqlite", "postgresql"], scope="module", loop_scope="module", name="site"
+)
+async def _site(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[App]:
+    url = None
+    if request.param == "postgresql":
+        url = request.getfixturevalue("postgres_server").create()
+    folder = tmp_path_factory.mktemp("transcription")
+    async with running_app(delivering_settings(folder, url, deliveries={"attempts": 2})) as app:
+        yield app
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def app(site: App) -> AsyncIterator[App]:
+    """The application that the tests here share, without what the one before left."""
+    yield site
+    async with site.context.database.write() as transaction:
+        for table in (jobs, flags, audit_events):
+            await transaction.connection.execute(table.delete())
+
+
+@pytest_asyncio.fixture(loop_scope="module")
 async def receiver() -> AsyncIterator[Receiver]:
     async with receiving() as made:
         yield made
 
 
-@pytest.fixture
-async def app(database_url: str, tmp_path: Path) -> AsyncIterator[App]:
-    settings = delivering_settings(tmp_path, database_url, deliveries={"attempts": 2})
-    async with running_app(settings) as running:
-        yield running
-
-
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def ann(app: App) -> Person:
     return await make_person(app)
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def client(app: App, ann: Person) -> AsyncIterator[httpx.AsyncClient]:
     async with client_as(app, ann) as client:
         yield client
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def runner(app: App) -> Runner:
     offer = {"engine": "faster-whisper", "models": ["small.en", "base"]}
     return await make_runner(app, engines=[offer])
