@@ -12,7 +12,7 @@ from rhapsode.cli.options import ApiKey, JobIdText, Json, ServerUrl
 from rhapsode.cli.output import emit_json, emit_table, emit_text
 from rhapsode.cli.spec import outputs_of
 from rhapsode.domain.deliveries import META
-from rhapsode.domain.errors import Invalid
+from rhapsode.domain.errors import Conflict, NotFound
 
 app = typer.Typer(cls=Group, invoke_without_command=True)
 app.callback()(jobs.jobs)
@@ -95,7 +95,7 @@ def _chosen(
         if item["state"] in _NOT_ARRIVED and item["subject"] not in fresh
     ]
     if not waiting and not fresh:
-        raise Invalid(
+        raise Conflict(
             "nothing_to_deliver",
             "Everything that this job had to send has arrived, or is on its way.",
             hint="`--only NAME` sends something once more all the same.",
@@ -113,7 +113,7 @@ def _named(found: Sequence[dict[str, Any]], name: str) -> dict[str, Any]:
     for item in reversed(found):
         if item["subject"] == name or item["id"].endswith(name.lower()):
             return item
-    raise Invalid(
+    raise NotFound(
         "delivery_not_found",
         f"The job has no delivery called '{name[:40]}'.",
         hint="`rhapsode jobs deliveries ID` lists them.",
