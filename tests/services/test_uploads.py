@@ -301,11 +301,12 @@ async def test_objects_of_uploads_that_nobody_knows_go(app: App, wav: bytes) -> 
     known, unknown = await begun(app, len(wav)), UploadId(uuid4())
     await send(app, known, wav[:100])
     await app.context.store.put_bytes(f"{parts_prefix(unknown)}/000-stray", b"stray")
+    await app.context.store.put_bytes("uploads/not-ours/file", b"somebody else's")
 
     removed = await uploads.sweep_orphans(app.context)
 
     assert removed == 1
-    assert [key.split("/")[1] for key in await objects(app)] == [str(known.id)]
+    assert {key.split("/")[1] for key in await objects(app)} == {str(known.id), "not-ours"}
 
 
 async def test_who_was_replaced_changes_nothing(app: App, wav: bytes) -> None:

@@ -7,7 +7,7 @@ count, and goes with the upload. Any replica may take any piece.
 import asyncio
 import contextlib
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -366,10 +366,17 @@ async def _settle(context: Context, upload_id: UploadId, state: UploadState) -> 
 
 async def sweep_orphans(context: Context) -> int:
     """Remove parts of uploads that nobody knows any more; returns of how many."""
-    ids = [UploadId(UUID(name)) for name in await context.store.folders(PREFIX)]
+    ids = list(_ids_among(await context.store.folders(PREFIX)))
     async with context.database.read() as connection:
         known = await table.known(connection, ids)
     for upload_id in set(ids) - known:
         await context.store.delete_below(parts_prefix(upload_id))
     context.recorder.deleted("upload", Reason.ORPHAN, len(set(ids) - known))
     return len(set(ids) - known)
+
+
+def _ids_among(names: Iterable[str]) -> Iterator[UploadId]:
+    """What somebody else keeps there is none of ours to remove."""
+    for name in names:
+        with contextlib.suppress(ValueError):
+            yield UploadId(UUID(name))
