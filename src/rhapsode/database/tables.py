@@ -244,6 +244,16 @@ transcripts = Table(
     Column("created_at", UtcDateTime, nullable=False),
 )
 
+partial_segments = Table(
+    "partial_segments",
+    metadata,
+    Column("job_id", Uuid, ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("attempt", Integer, primary_key=True, autoincrement=False),
+    # How many segments of this run were told of before it.
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("document", Document, nullable=False),
+)
+
 idempotency_keys = Table(
     "idempotency_keys",
     metadata,
