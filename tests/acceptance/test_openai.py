@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from scripts.build_web import BuildError, find_node, install_packages
 
 from tests.support.needs import absent
 from tests.support.ports import until
+from tests.support.recordings import read_wav, write_wav
 from tests.support.server import Server, running_server, settings_for
 from tests.support.speech import model_path, models_folder, plain, sample, sample_text
 
@@ -45,6 +47,7 @@ class Service:
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     model_path("tiny.en")
+    model_path("base")
     folder = tmp_path_factory.mktemp("openai")
     settings = settings_for(
         folder,
@@ -197,3 +200,33 @@ def test_the_javascript_package(service: Service) -> None:
         "status": 404,
         "code": "model_not_found",
     }
+
+
+def test_a_stream_begins_before_the_end(service: Service, tmp_path: Path) -> None:
+    sound, rate = read_wav(sample("two-cities"))
+    recording = write_wav(tmp_path / "long.wav", [sound] * 4, rate)
+    ask = service.client().audio.transcriptions.create
+    began = time.monotonic()
+
+    came = [
+        (event, time.monotonic() - began)
+        for event in ask(file=recording, model="whisper-1", stream=True)
+    ]
+
+    deltas = [event.delta for event, _ in came if event.type == "transcript.text.delta"]
+    first, last = came[0][1], came[-1][1]
+    assert "".join(deltas) == came[-1][0].text
+    assert len(deltas) > 10
+    assert first < last / 2
+
+
+@pytest.mark.filterwarnings("ignore:deprecated:DeprecationWarning")
+def test_a_translation_is_english(service: Service) -> None:
+    client = service.client()
+
+    english = client.audio.translations.create(file=sample("jfk"), model="base")
+    with pytest.raises(openai.BadRequestError) as refusal:
+        client.audio.translations.create(file=sample("jfk"), model="tiny.en")
+
+    assert plain(english.text) == plain(sample_text("jfk"))
+    assert refusal.value.code == "translation_unavailable"

@@ -21,6 +21,8 @@ from rhapsode.domain.jobs import (
     DEFAULT_ENGINE,
     DEFAULT_MODEL,
     MAX_DAYS,
+    MAX_HOTWORD_CHARACTERS,
+    MAX_HOTWORDS,
     MAX_PROMPT_CHARACTERS,
     Job,
     JobId,
@@ -68,12 +70,16 @@ class SpeakersBody(Asked):
         return bounds_of(self.exact, self.min, self.max)
 
 
+Language = Annotated[str, Field(pattern="^[a-z]{2,3}$")]
+Hotword = Annotated[str, Field(min_length=1, max_length=MAX_HOTWORD_CHARACTERS)]
+
+
 class SpecBody(Asked):
     """What to do with the recording."""
 
     engine: Name = DEFAULT_ENGINE
     model: Name = DEFAULT_MODEL
-    language: Annotated[str, Field(pattern="^[a-z]{2,3}$")] | None = Field(
+    language: Language | None = Field(
         None, description="As in `en`; without one it is detected.", examples=["en"]
     )
     layout: Layout = Layout.SIMPLE
@@ -86,9 +92,28 @@ class SpecBody(Asked):
         default_factory=SpeakersBody, description="Matters to the layout `diarisation`."
     )
 
+    languages: Annotated[list[Language], Field(max_length=20)] = Field(
+        default=[], description="Those to choose from where the language is detected."
+    )
+    mixed_languages: bool = Field(
+        False, description="Detect the language again and again, for people who switch."
+    )
+    translate_to: Language | None = Field(
+        None, description="`en`, for models that translate: the text is English then."
+    )
+    hotwords: Annotated[list[Hotword], Field(max_length=MAX_HOTWORDS)] = Field(
+        default=[], description="Names and terms to listen for."
+    )
+    temperature: Annotated[float, Field(ge=0, le=1)] | None = Field(
+        None, description="Of decoding; without one it rises where decoding goes wrong."
+    )
+    numerals: bool = Field(True, description="Off: numbers are written as words.")
+    punctuation: bool = Field(True, description="Off: no punctuation marks.")
+
     def to_domain(self) -> JobSpec:
         """The spec in the domain's terms."""
-        return JobSpec(**{**dict(self), "speakers": self.speakers.to_domain()})
+        lists = {"languages": tuple(self.languages), "hotwords": tuple(self.hotwords)}
+        return JobSpec(**{**dict(self), **lists, "speakers": self.speakers.to_domain()})
 
 
 Url = Annotated[str, Field(min_length=1, max_length=MAX_URL_CHARACTERS)]
@@ -200,6 +225,13 @@ class SpecAnswer(Answer):
     prompt: str | None
     priority: Priority
     speakers: SpeakersAnswer
+    languages: list[str]
+    mixed_languages: bool
+    translate_to: str | None
+    hotwords: list[str]
+    temperature: float | None
+    numerals: bool
+    punctuation: bool
 
 
 class ProgressBody(Answer):

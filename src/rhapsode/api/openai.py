@@ -1,8 +1,8 @@
 """/v1: OpenAI's API for audio, over the same queue. Its own packages work with `base_url`."""
 
 import json
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 from enum import StrEnum
 from typing import Any, Literal, TypeVar
 
@@ -145,10 +145,22 @@ async def transcriptions(request: Request, context: Ctx, user: CurrentUser) -> R
     recording, fields = await _received(request, context, user)
     async with _discarded_on_error(context, user, recording):
         form = _understood(TranscriptionForm, fields)
-        spec = await _spec(context, form, language=form.language)
+        spec = await _spec(context, form, language=form.language, partials=form.stream)
     if form.stream:
         events = _events(request, context, user, recording, spec, form)
         return StreamingResponse(events, media_type="text/event-stream", headers=_NO_CACHE)
+    return await _answered(request, context, user, recording, spec, form)
+
+
+@router.post(
+    "/audio/translations", response_class=Response, openapi_extra=_FORM, responses=_ANSWERS
+)
+async def translations(request: Request, context: Ctx, user: CurrentUser) -> Response:
+    """What is said in a recording, in English."""
+    recording, fields = await _received(request, context, user)
+    async with _discarded_on_error(context, user, recording):
+        form = _understood(TranslationForm, fields)
+        spec = await _spec(context, form, translate_to="en")
     return await _answered(request, context, user, recording, spec, form)
 
 
@@ -172,18 +184,17 @@ async def _discarded_on_error(
         raise
 
 
-async def _spec(
-    context: Context, form: TranslationForm, *, language: str | None = None
-) -> JobSpec:
+async def _spec(context: Context, form: TranslationForm, **more: Any) -> JobSpec:
     engine, model = await names.model_named(context, form.model)
     speakers = form.response_format is ResponseFormat.DIARIZED
     return JobSpec(
         engine=engine,
         model=model,
-        language=language,
+        temperature=form.temperature or None,
         layout=Layout.DIARISATION if speakers else Layout.SIMPLE,
         prompt=form.prompt or None,
         priority=Priority.URGENT,
+        **more,
     )
 
 
@@ -244,20 +255,14 @@ async def _events(
     """The transcript as events; an error that comes this late is one, too."""
     try:
         async with immediate.asked(context, user, recording, spec) as job:
-            found = await immediate.ended(context, user, job, _connected(request))
-        for document in _told(found, form) if found else ():
-            yield _event(document)
+            news = immediate.heard(context, user, job, _connected(request))
+            telling = documents.Telling(form.response_format is ResponseFormat.DIARIZED)
+            async with aclosing(news):
+                async for item in news:
+                    for document in telling.told(item):
+                        yield _event(document)
     except DomainError as error:
         yield _event(_envelope(error))
-
-
-def _told(found: Transcript, form: TranscriptionForm) -> Iterator[dict[str, Any]]:
-    speakers = form.response_format is ResponseFormat.DIARIZED
-    for number, segment in enumerate(found.segments):
-        yield documents.delta(segment, first=number == 0)
-        if speakers:
-            yield from documents.speaker_segments([segment], first=number)
-    yield documents.done(found)
 
 
 def _event(document: dict[str, Any]) -> str:

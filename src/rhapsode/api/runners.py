@@ -11,7 +11,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi import Path as PathParameter
 from fastapi.responses import RedirectResponse, StreamingResponse
-from pydantic import Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 
 from rhapsode.api.bodies import Answer, Asked
 from rhapsode.api.deps import Admin, Ctx, IdempotencyKey, RunnerSecret
@@ -21,8 +21,8 @@ from rhapsode.api.uploads import incoming
 from rhapsode.domain.errors import Invalid
 from rhapsode.domain.jobs import JobError, JobId, Progress, RunnerId
 from rhapsode.domain.runners import Assignment, Capabilities, Lease, Registration, Verdict
-from rhapsode.domain.transcripts import Transcript
-from rhapsode.services import fetching, leases, runners
+from rhapsode.domain.transcripts import MAX_SECONDS, Segment, Transcript
+from rhapsode.services import fetching, leases, partials, runners
 from rhapsode.services.aside import aside
 from rhapsode.services.idempotency import create_unshown, once
 from rhapsode.services.offers import online
@@ -184,6 +184,30 @@ async def heartbeat(context: Ctx, lease: CurrentLease, asked: Heartbeat) -> Hear
     told = asked.progress
     progress = None if told is None else Progress(told.stage, told.fraction)
     return HeartbeatAnswer(verdict=await leases.heartbeat(context, lease, progress))
+
+
+class SegmentAsked(Asked):
+    """A stretch of speech as it was heard; times are seconds of the recording."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    start: float = Field(ge=0, le=MAX_SECONDS)
+    end: float = Field(ge=0, le=MAX_SECONDS)
+    text: str = Field(max_length=10_000)
+
+
+class Told(Asked):
+    """Segments as they come; `first` is how many were told of before."""
+
+    first: int = Field(ge=0, le=10_000_000)
+    segments: list[SegmentAsked] = Field(max_length=500)
+
+
+@router.post(f"{_LEASE}/segments", status_code=204, responses=_LEASE_PROBLEMS)
+async def segments(context: Ctx, lease: CurrentLease, asked: Told) -> None:
+    """Tell of segments while the job runs, where its spec says `partials`."""
+    heard = [Segment(it.start, it.end, it.text) for it in asked.segments]
+    await partials.tell(context, lease, asked.first, heard)
 
 
 @router.get(f"{_LEASE}/verdict", responses=_LEASE_PROBLEMS)

@@ -16,6 +16,7 @@ from rhapsode.client.transfers import OUT_OF_RANGE, Report, download, file_body,
 from rhapsode.domain.errors import Conflict, Invalid, NotFound
 from rhapsode.domain.jobs import JobError, Progress, RunnerId
 from rhapsode.domain.runners import Assignment, Capabilities, Registration, Verdict
+from rhapsode.domain.transcripts import Segment
 from rhapsode.outbound.answers import Opened
 
 # A heartbeat that takes longer had better be sent anew, on another connection.
@@ -44,7 +45,8 @@ class RunnerApi:
     ) -> Assignment | None:
         """The next fitting job, None where none came within the wait.
 
-        `loaded` names the models that are in memory now. NotFound where the server does not know this runner (any more).
+        `loaded` names the models that are in memory now. NotFound where the server does not
+        know this runner (any more).
         """
         timeout = httpx.Timeout(TIMEOUT.connect, read=wait_seconds + 15)
         answer = await self._http.json(
@@ -93,6 +95,10 @@ class Lease:
                 timeout=httpx.Timeout(TIMEOUT.connect, read=wait_seconds + 15),
             )
         return decode(_HeartbeatAnswer, answer).verdict
+
+    async def tell(self, first: int, segments: Sequence[Segment]) -> None:
+        """Tell of segments as they come; `first` is how many were told of before."""
+        await self._post("segments", {"first": first, "segments": encode(tuple(segments))})
 
     async def fetch_media(self, target: Path, digest: str, report: Report = ignore) -> None:
         """Bring the recording to `target`, however often the connection breaks."""

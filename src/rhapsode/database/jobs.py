@@ -96,6 +96,8 @@ def _spec(document: Mapping[str, Any]) -> JobSpec:
             "layout": Layout(document["layout"]),
             "priority": Priority(document["priority"]),
             "speakers": SpeakerBounds(**document.get("speakers", {})),
+            "languages": tuple(document.get("languages", ())),
+            "hotwords": tuple(document.get("hotwords", ())),
         }
     )
 

@@ -16,6 +16,7 @@ class Topic(StrEnum):
     DELIVERY_DUE = "delivery_due"
     JOB_CHANGED = "job_changed"
     JOB_DELETED = "job_deleted"
+    JOB_HEARD = "job_heard"
     JOB_QUEUED = "job_queued"
     JOB_STOPPED = "job_stopped"
 

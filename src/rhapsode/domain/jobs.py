@@ -18,6 +18,8 @@ RunnerId = NewType("RunnerId", UUID)
 DEFAULT_ENGINE = "faster-whisper"
 DEFAULT_MODEL = "base"
 MAX_PROMPT_CHARACTERS = 2000
+MAX_HOTWORDS = 500
+MAX_HOTWORD_CHARACTERS = 60
 MAX_DAYS = 36500
 """A century, for what is kept."""
 
@@ -139,6 +141,13 @@ class JobSpec:
     `language` is an ISO 639-1 code as Whisper uses them, or None to detect it.
     `prompt` is text that the engine should take as context: names, spelling, style.
     `speakers` bounds how many are told apart in the layout `diarisation`.
+
+    `languages` are those to choose from where the language is detected; with
+    `mixed_languages` it is detected again and again, for people who switch. `translate_to` is
+    the language that the text shall be in, where not the spoken one. `hotwords` are words to
+    listen for. `temperature` None lets the engine raise it where decoding goes wrong. Without
+    `numerals` numbers are written as words; without `punctuation` there is none. With
+    `partials`, segments are told of as they come.
     """
 
     engine: str = DEFAULT_ENGINE
@@ -149,6 +158,14 @@ class JobSpec:
     prompt: str | None = None
     priority: Priority = Priority.NORMAL
     speakers: SpeakerBounds = ANY_SPEAKERS
+    languages: tuple[str, ...] = ()
+    mixed_languages: bool = False
+    translate_to: str | None = None
+    hotwords: tuple[str, ...] = ()
+    temperature: float | None = None
+    numerals: bool = True
+    punctuation: bool = True
+    partials: bool = False
 
     @property
     def stages(self) -> frozenset[Stage]:

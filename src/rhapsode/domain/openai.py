@@ -110,6 +110,29 @@ def delta(segment: Segment, *, first: bool) -> Document:
     }
 
 
+class Telling:
+    """Makes the events of a stream: text as it comes, and at the end what was not told yet."""
+
+    def __init__(self, speakers: bool) -> None:  # noqa: FBT001
+        self._speakers = speakers
+        self._told = 0
+
+    def told(self, item: Segment | Transcript) -> Iterator[Document]:
+        """The events of a segment, or of the whole at the end."""
+        if isinstance(item, Segment):
+            yield from self._segment(item)
+            return
+        for segment in item.segments[self._told :]:
+            yield from self._segment(segment)
+        yield done(item)
+
+    def _segment(self, segment: Segment) -> Iterator[Document]:
+        yield delta(segment, first=self._told == 0)
+        if self._speakers:
+            yield from speaker_segments([segment], first=self._told)
+        self._told += 1
+
+
 def done(transcript: Transcript) -> Document:
     """The event of the end, with the whole text."""
     return {

@@ -25,13 +25,17 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A stretch of speech, about a sentence, by one speaker."""
+    """A stretch of speech, about a sentence, by one speaker.
+
+    `language` is set where languages may change within the recording.
+    """
 
     start: float
     end: float
     text: str
     speaker: str | None = None
     words: tuple[Word, ...] = ()
+    language: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,8 @@ class Transcript:
         document = {"text": self.text, **asdict(self)}
         del document["voices"]
         for segment in document["segments"]:
+            if segment["language"] is None:
+                del segment["language"]
             for word in segment["words"]:
                 if word["speaker"] is None:
                     del word["speaker"]
@@ -112,6 +118,7 @@ def _segment(item: Mapping[str, Any]) -> Segment:
         text=_text(item["text"]),
         speaker=_text_or_none(item.get("speaker")),
         words=tuple(_word(word) for word in item.get("words") or ()),
+        language=_language(item.get("language")),
     )
 
 

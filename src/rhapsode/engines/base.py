@@ -1,8 +1,9 @@
 """What an engine is to the rest of the product: no library's types appear here."""
 
 import os
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
@@ -30,19 +31,42 @@ class Canceled(Exception):
 
 @dataclass(frozen=True, slots=True)
 class TranscribeOptions:
-    """How to transcribe: `language` is a code, or None to let the engine detect it."""
+    """How to transcribe: `language` is a code, or None to let the engine detect it.
+
+    What a transcriber does not name in its `takes` it may pass over, `TRANSLATE` excepted.
+    """
 
     language: str | None = None
     word_times: bool = True
     prompt: str | None = None
+    hotwords: tuple[str, ...] = ()
+    translate: bool = False
+    temperature: float | None = None
+    numerals: bool = True
+
+    @property
+    def context(self) -> str | None:
+        """Prompt and hot words as one text, for models that take text as context."""
+        return " ".join(filter(None, [self.prompt, ", ".join(self.hotwords)])) or None
 
 
 @dataclass(frozen=True, slots=True)
 class LanguageGuess:
-    """The language that was heard, and how sure the engine is (0 to 1)."""
+    """The language that was heard, and how sure the engine is (0 to 1).
+
+    `odds` has the same of every language that was considered, where the engine tells.
+    """
 
     language: str
     probability: float
+    odds: Mapping[str, float] = field(default_factory=dict)
+
+    def among(self, allowed: Collection[str]) -> "LanguageGuess":
+        """The likeliest of these languages; itself where all are allowed (none is named)."""
+        if not allowed or self.language in allowed:
+            return self
+        best = max(allowed, key=lambda code: self.odds.get(code, 0.0))
+        return LanguageGuess(best, self.odds.get(best, 0.0), self.odds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +93,20 @@ class Availability:
     install: str | None = None
 
 
+class Wish(StrEnum):
+    """What a transcriber may be able to heed of the options."""
+
+    CONTEXT = "context"
+    TRANSLATE = "translate"
+    TEMPERATURE = "temperature"
+    NUMERALS = "numerals"
+
+
 class Transcriber(Protocol):
-    """A loaded model. One call at a time; a second one waits for the first."""
+    """A loaded model. One call at a time; a second one waits for the first.
+
+    What it heeds of the options it names in an attribute `takes`; without one, nothing.
+    """
 
     def detect_language(self, samples: Samples) -> LanguageGuess:
         """The language spoken in these samples, judged by at most the first minutes."""
@@ -114,6 +150,11 @@ def cpu_threads(most: int = MAX_THREADS) -> int:
     if hasattr(os, "sched_getaffinity"):
         return min(most, len(os.sched_getaffinity(0)))
     return min(most, os.cpu_count() or 1)
+
+
+def takes(transcriber: Transcriber) -> frozenset[Wish]:
+    """What a transcriber heeds of the options."""
+    return frozenset(getattr(transcriber, "takes", ()))
 
 
 def own_models(engine: Engine) -> tuple[str, ...]:

@@ -30,9 +30,13 @@ from rhapsode.engines.base import (
 )
 from rhapsode.engines.calls import Calls, Emit
 from rhapsode.engines.failures import unloadable, unsupported_language
+from rhapsode.engines.whisper import wishes
 
 NAME = "faster-whisper"
 BEAM_SIZE = 5
+TEMPERATURES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+"""A higher one is tried where decoding with the one before went wrong."""
+
 SURE = 0.7
 """A language heard with this probability in one window needs no second look."""
 
@@ -80,6 +84,7 @@ class LoadedModel:
 
     def __init__(self, model: Any) -> None:
         self.languages = _languages(model)
+        self.takes = wishes(self.languages)
         self._model = model
         self._calls = Calls(NAME)
 
@@ -95,7 +100,8 @@ class LoadedModel:
                 best, total = heard.most_common(1)[0]
                 if total / count >= SURE or count == MAX_LANGUAGE_WINDOWS:
                     break
-        return LanguageGuess(best, min(1.0, total / count))
+        odds = {code: min(1.0, value / count) for code, value in heard.items()}
+        return LanguageGuess(best, odds[best], odds)
 
     def transcribe(
         self, samples: Samples, options: TranscribeOptions, canceled: Canceling
@@ -150,14 +156,24 @@ def _library_segments(
         language=language,
         beam_size=BEAM_SIZE,
         word_timestamps=options.word_times,
+        task="translate" if options.translate else "transcribe",
         # As hot words, the prompt is there in every window, not only in the first.
-        hotwords=options.prompt or None,
+        hotwords=options.context,
+        temperature=TEMPERATURES if options.temperature is None else options.temperature,
+        suppress_tokens=[-1] if options.numerals else [-1, *_numerals(model)],
         # What it said before makes Whisper repeat itself when it once went wrong, and a
         # block's text would depend on where the block before it was cut.
         condition_on_previous_text=False,
         vad_filter=False,  # the pipeline left silence out already
     )
     yield from segments
+
+
+def _numerals(model: Any) -> list[int]:
+    """The tokens with a digit in them; without them Whisper writes numbers as words."""
+    vocabulary: dict[str, int] = model.hf_tokenizer.get_vocab()
+    spelled = (item for item in vocabulary.items() if not item[0].startswith("<|"))
+    return sorted(token for text, token in spelled if any(c.isdigit() for c in text))
 
 
 def _segment(segment: Any) -> Segment:

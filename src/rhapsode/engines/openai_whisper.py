@@ -30,6 +30,7 @@ from rhapsode.engines.base import (
 from rhapsode.engines.calls import Calls, Emit
 from rhapsode.engines.failures import only_file, unloadable, unsupported_language
 from rhapsode.engines.tokens import segment_of
+from rhapsode.engines.whisper import wishes
 
 NAME = "openai-whisper"
 log = logging.getLogger(__name__)
@@ -83,6 +84,7 @@ class LoadedModel:
 
     def __init__(self, model: Any, *, half: bool) -> None:
         self.languages = _languages(model)
+        self.takes = wishes(self.languages)
         self._model = model
         self._half = half
         self._calls = Calls(NAME)
@@ -101,7 +103,8 @@ class LoadedModel:
                 best, total = heard.most_common(1)[0]
                 if total / count >= _SURE or count == _MAX_LANGUAGE_WINDOWS:
                     break
-        return LanguageGuess(best, min(1.0, total / count))
+        odds = {code: min(1.0, value / count) for code, value in heard.items()}
+        return LanguageGuess(best, odds[best], odds)
 
     def transcribe(
         self, samples: Samples, options: TranscribeOptions, canceled: Canceling
@@ -137,8 +140,11 @@ class LoadedModel:
                 samples,
                 language=language,
                 word_timestamps=options.word_times,
-                initial_prompt=options.prompt or None,
-                carry_initial_prompt=bool(options.prompt),
+                task="translate" if options.translate else "transcribe",
+                initial_prompt=options.context,
+                carry_initial_prompt=bool(options.context),
+                suppress_tokens="-1" if options.numerals else self._without_numerals(language),
+                **({} if options.temperature is None else {"temperature": options.temperature}),
                 condition_on_previous_text=False,  # see faster_whisper.py
                 fp16=self._half,
             )
@@ -161,6 +167,15 @@ class LoadedModel:
         with torch.no_grad():
             _, odds = self._model.detect_language(mel.half() if self._half else mel)
         return {code: float(value) for code, value in odds.items()}
+
+    def _without_numerals(self, language: str) -> str:
+        """The library's own choice of tokens to suppress, and every token with a digit."""
+        from whisper.tokenizer import get_tokenizer
+
+        tokenizer = get_tokenizer(self._model.is_multilingual, language=language)
+        encoding = tokenizer.encoding
+        spelled = ((token, encoding.decode([token])) for token in range(tokenizer.eot))
+        return ",".join(["-1", *(str(t) for t, text in spelled if any(map(str.isdigit, text)))])
 
     def _look_up(self, *_: object) -> None:
         if self._stop is not None and self._stop.is_set():

@@ -4,28 +4,21 @@ Decoding and finding speech run one block ahead in a thread, so the engine never
 them and no more than two blocks are in memory, however long the recording is.
 """
 
-import queue
-import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import TypeVar
 
 from rhapsode.domain.jobs import JobSpec, Progress
+from rhapsode.domain.language_names import NAMES
 from rhapsode.domain.transcripts import Segment, Transcript, Word
-from rhapsode.engines.audio import Decoder, probe
-from rhapsode.engines.base import (
-    Canceled,
-    Canceling,
-    LanguageGuess,
-    TranscribeOptions,
-    Transcriber,
-)
-from rhapsode.engines.blocks import Block, BlockBuilder, SpeechCutter, in_recording_time
+from rhapsode.engines.ahead import SpeechAhead, awaited
+from rhapsode.engines.audio import probe
+from rhapsode.engines.base import Canceling, LanguageGuess, TranscribeOptions, Transcriber
+from rhapsode.engines.blocks import MAX_BLOCK_SECONDS, Block, in_recording_time
 from rhapsode.engines.turns import texts_between
+from rhapsode.engines.wishes import ensure_heeded, unheeded, without_punctuation
 
 STAGE = "transcribing"
 """The stage that this reports; whoever loads the model reports `loading` before."""
@@ -33,10 +26,17 @@ STAGE = "transcribing"
 SPLIT_SECONDS = 1.5
 """A pause as long as this inside a segment parts it in two."""
 
-_POLL_SECONDS = 0.2
+OFTEN_SECONDS = 30.0
+"""So long at most is a block where the language is looked for in each: a piece's length."""
+
+SURE_OF_SWITCH = 0.6
 
 Report = Callable[[Progress], None]
-Result = TypeVar("Result")
+Heard = Callable[[Sequence[Segment]], None]
+
+
+def nobody(_: Sequence[Segment]) -> None:
+    """A Heard that nobody is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +54,11 @@ def run(
     report: Report,
     canceled: Canceling,
     duration: float | None = None,
+    heard: Heard = nobody,
 ) -> PipelineResult:
     """Transcribes the recording at `path` as `spec` says.
+
+    `heard` is told of segments as they come, before their times are tidied.
 
     `report` gets a rising fraction of the recording's `duration` (seconds; looked up where it
     is None). Raises Canceled within 2 s of `canceled` becoming true, Invalid for a recording
@@ -63,8 +66,9 @@ def run(
     """
     meter = _ProgressMeter(report, duration or probe(path).duration)
     meter.reached(0.0)
-    ahead = SpeechAhead(path)
-    work = _Work(spec, transcriber, canceled, meter)
+    ensure_heeded(spec, transcriber)
+    ahead = SpeechAhead(path, OFTEN_SECONDS if spec.mixed_languages else MAX_BLOCK_SECONDS)
+    work = _Work(spec, transcriber, canceled, meter, heard)
     try:
         for block in ahead.blocks(canceled, meter.reached):
             work.transcribe(block)
@@ -73,12 +77,13 @@ def run(
     meter.finished()
     length = round(ahead.decoder.seconds, 3)
     transcript = Transcript(
-        language=work.language.language if work.language and work.segments else None,
+        language=work.text_language,
         duration=length,
         segments=tidied(work.segments, length),
         language_probability=work.probability if work.segments else None,
     )
-    return PipelineResult(transcript, ahead.decoder.warnings())
+    warnings = (*ahead.decoder.warnings(), *unheeded(spec, transcriber), *work.warnings())
+    return PipelineResult(transcript, warnings)
 
 
 @dataclass
@@ -89,124 +94,76 @@ class _Work:
     transcriber: Transcriber
     canceled: Canceling
     meter: "_ProgressMeter"
+    heard: Heard
     language: LanguageGuess | None = None
     segments: list[Segment] = field(default_factory=list)
 
     @property
     def probability(self) -> float | None:
-        """How sure the language is; None where the asker named it."""
-        if self.spec.language or self.language is None:
+        """How sure the language is; None where the asker named it, or there are several."""
+        if self.spec.language or self.spec.mixed_languages or self.language is None:
             return None
         return round(self.language.probability, 4)
 
+    @property
+    def text_language(self) -> str | None:
+        """The text's language: the one spoken longest, unless it was translated."""
+        if self.language is None or not self.segments:
+            return None
+        if self.spec.translate_to:
+            return self.spec.translate_to
+        return self._spoken_longest() if self.spec.mixed_languages else self.language.language
+
+    def warnings(self) -> tuple[str, ...]:
+        """What a person should know about the text."""
+        if self.language is None or not self.spec.translate_to or not self.segments:
+            return ()
+        name = NAMES.get(self.language.language, self.language.language).title()
+        return (f"The text is a translation from {name}, made by the model.",)
+
     def transcribe(self, block: Block) -> None:
+        spec = self.spec
         options = TranscribeOptions(
             language=self._language_of(block),
-            word_times=self.spec.word_times,
-            prompt=self.spec.prompt,
+            word_times=spec.word_times,
+            prompt=spec.prompt,
+            hotwords=spec.hotwords,
+            translate=spec.translate_to is not None,
+            temperature=spec.temperature,
+            numerals=spec.numerals,
         )
         for segment in self.transcriber.transcribe(block.samples, options, self.canceled):
             restored = in_recording_time(segment, block)
-            self.segments += split_at_silence(restored)
+            self._take(split_at_silence(restored))
             self.meter.reached(restored.end)
         self.meter.reached(block.end_seconds)
+
+    def _take(self, segments: list[Segment]) -> None:
+        if not self.spec.punctuation:
+            segments = [without_punctuation(segment) for segment in segments]
+        if self.spec.mixed_languages and self.language is not None:
+            segments = [replace(it, language=self.language.language) for it in segments]
+        self.segments += segments
+        self.heard(segments)
 
     def _language_of(self, block: Block) -> str:
         """Named by the asker, or heard in the first block with speech, and then kept."""
         if self.spec.language:
             self.language = LanguageGuess(self.spec.language, 1.0)
-        elif self.language is None:
-            self.language = _awaited(
+        elif self.language is None or self.spec.mixed_languages:
+            guess = awaited(
                 lambda: self.transcriber.detect_language(block.samples), self.canceled
-            )
+            ).among(self.spec.languages)
+            # A few words tell little; somebody who goes on speaking is likelier than a switch.
+            if self.language is None or guess.probability >= SURE_OF_SWITCH:
+                self.language = guess
         return self.language.language
 
-
-def _awaited(work: Callable[[], Result], canceled: Canceling) -> Result:
-    """What `work` returns; on a cancel it is left to end by itself, in its own thread."""
-    outcome: Future[Result] = Future()
-
-    def body() -> None:
-        try:
-            outcome.set_result(work())
-        except Exception as error:  # noqa: BLE001 (it is raised again in the caller's thread)
-            outcome.set_exception(error)
-
-    threading.Thread(target=body, name="listening", daemon=True).start()
-    while not canceled():
-        try:
-            return outcome.result(timeout=_POLL_SECONDS)
-        except TimeoutError:
-            if outcome.done():
-                raise
-    raise Canceled
-
-
-class SpeechAhead:
-    """Decodes a recording in a thread and hands out its blocks, at most one ahead."""
-
-    def __init__(self, path: Path) -> None:
-        self.decoder = Decoder(path)
-        self._ready: queue.Queue[Block | Exception | None] = queue.Queue(maxsize=1)
-        self._stop = threading.Event()
-        self._cleared = 0.0
-        self._thread = threading.Thread(target=self._run, name="decoding", daemon=True)
-
-    def blocks(self, canceled: Canceling, reached: Callable[[float], None]) -> Iterator[Block]:
-        """The blocks in order; while none is there, tells how much silence was passed."""
-        self._thread.start()
-        while True:
-            if canceled():
-                raise Canceled
-            try:
-                item = self._ready.get(timeout=_POLL_SECONDS)
-            except queue.Empty:
-                reached(self._cleared)
-                continue
-            self._ready.task_done()
-            if item is None:
-                return
-            if isinstance(item, Exception):
-                raise item
-            yield item
-
-    def stop(self) -> None:
-        """Ends the thread and waits for it: it looks up after every few seconds of sound."""
-        self._stop.set()
-        while self._thread.is_alive():
-            with suppress(queue.Empty):
-                self._ready.get_nowait()
-                self._ready.task_done()
-            self._thread.join(timeout=_POLL_SECONDS / 10)
-
-    def _run(self) -> None:
-        try:
-            for block in self._cut():
-                self._put(block)
-            self._put(None)
-        except Exception as error:  # noqa: BLE001 (it is raised again in the caller's thread)
-            self._put(error)
-
-    def _cut(self) -> Iterator[Block]:
-        cutter, builder = SpeechCutter(), BlockBuilder()
-        for samples in self.decoder.blocks():
-            if self._stop.is_set():
-                return
-            for piece in cutter.feed(samples):
-                if block := builder.add(piece):
-                    yield block
-            held = builder.held_since
-            self._cleared = cutter.cleared if held is None else held
-        for piece in cutter.finish():
-            if block := builder.add(piece):
-                yield block
-        if block := builder.finish():
-            yield block
-
-    def _put(self, item: Block | Exception | None) -> None:
-        """Hands it over, and waits until it is taken before decoding what comes after it."""
-        self._ready.put(item)
-        self._ready.join()
+    def _spoken_longest(self) -> str | None:
+        seconds: defaultdict[str | None, float] = defaultdict(float)
+        for segment in self.segments:
+            seconds[segment.language] += segment.end - segment.start
+        return max(seconds, key=lambda language: seconds[language])
 
 
 class _ProgressMeter:

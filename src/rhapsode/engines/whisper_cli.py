@@ -28,6 +28,7 @@ from rhapsode.engines.base import (
 from rhapsode.engines.calls import Calls, Emit
 from rhapsode.engines.failures import unsupported_language
 from rhapsode.engines.tokens import Token, segment_of, words_of
+from rhapsode.engines.whisper import NUMERAL, wishes
 
 PROGRAM = "whisper-cli"
 _ENGINE = "whisper.cpp"
@@ -49,6 +50,7 @@ class CommandLine:
         program: str = PROGRAM,
     ) -> None:
         self.languages = languages
+        self.takes = wishes(languages)
         self._start = [program, "-m", str(weights), "-t", str(threads)]
         self._start += ["--no-gpu"] if device == "cpu" else []
         self._calls = Calls(_ENGINE)
@@ -117,8 +119,14 @@ class CommandLine:
 def _options(options: TranscribeOptions) -> list[str]:
     chosen = ["--output-json-full" if options.word_times else "--output-json"]
     chosen += ["--suppress-nst", *("--max-context", "0")]
-    if options.prompt:
-        chosen += ["--prompt", options.prompt, "--carry-initial-prompt"]
+    if options.translate:
+        chosen += ["--translate"]
+    if options.temperature is not None:
+        chosen += ["--temperature", f"{options.temperature:g}", "--no-fallback"]
+    if not options.numerals:
+        chosen += ["--suppress-regex", NUMERAL]
+    if options.context:
+        chosen += ["--prompt", options.context, "--carry-initial-prompt"]
     return chosen
 
 

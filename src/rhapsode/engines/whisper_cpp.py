@@ -32,6 +32,7 @@ from rhapsode.engines.base import (
 from rhapsode.engines.calls import Calls, Emit
 from rhapsode.engines.failures import only_file, unloadable, unsupported_language
 from rhapsode.engines.tokens import Token, segment_of, words_of
+from rhapsode.engines.whisper import NUMERAL, wishes
 from rhapsode.engines.whisper_cli import PROGRAM, CommandLine
 
 NAME = "whisper.cpp"
@@ -86,6 +87,7 @@ class LoadedModel:
 
     def __init__(self, context: Any, languages: tuple[str, ...], threads: int) -> None:
         self.languages = languages
+        self.takes = wishes(languages)
         self._context = context
         self._threads = threads
         self._calls = Calls(NAME)
@@ -101,7 +103,11 @@ class LoadedModel:
         with self._calls.alone():
             library.whisper_pcm_to_mel(self._context, window, len(window), self._threads)
             best = library.whisper_lang_auto_detect(self._context, 0, self._threads, odds)
-        return LanguageGuess(library.whisper_lang_str(best), float(min(1.0, odds[best])))
+        known = {
+            library.whisper_lang_str(i): float(min(1.0, odd)) for i, odd in enumerate(odds)
+        }
+        name = library.whisper_lang_str(best)
+        return LanguageGuess(name, known[name], known)
 
     def transcribe(
         self, samples: Samples, options: TranscribeOptions, canceled: Canceling
@@ -204,8 +210,14 @@ def _parameters(library: Any, language: str, options: TranscribeOptions, threads
     chosen.no_context = True  # see faster_whisper.py on what was said before
     chosen.suppress_nst = True
     chosen.print_progress = chosen.print_realtime = chosen.print_timestamps = False
-    if options.prompt:
-        chosen.initial_prompt = options.prompt
+    chosen.translate = options.translate
+    if options.temperature is not None:
+        chosen.temperature = options.temperature
+        chosen.temperature_inc = 0.0
+    if not options.numerals:
+        chosen.suppress_regex = NUMERAL
+    if options.context:
+        chosen.initial_prompt = options.context
         chosen.carry_initial_prompt = True
     return chosen
 

@@ -19,6 +19,7 @@ from rhapsode.runner.heart import Heart, Stop
 from rhapsode.runner.messages import LOADING, Done, Failed, Perform, Stopped
 from rhapsode.runner.recording import Recording
 from rhapsode.runner.scratch import Scratch
+from rhapsode.runner.telling import Telling
 
 _FAULT_TRIES = 3
 _TOO_LARGE = {"result_too_large", "body_too_large", "http_413"}
@@ -59,6 +60,7 @@ class Execution:
         self._recording = Recording(
             self._config, lease, assignment, equipment.scratch.root, self._fetch_progress
         )
+        self._telling = Telling(lease)
         self._work: Work | None = None
         self._child_is_loud = False
         self._logged = ("", 0.0)
@@ -138,7 +140,9 @@ class Execution:
         media, result = folder / "media", folder / "result.json"
         fetching = asyncio.create_task(self._recording.bring(media), name="media")
         spec = self._assignment.spec
-        self._work = work = self._child.prepare(self._run, spec, self._child_progress)
+        self._work = work = self._child.prepare(
+            self._run, spec, self._child_progress, self._telling.heard
+        )
         try:
             await _first(fetching, work.over)
             if fetching.done() and (failed := fetching.result()) is not None:
@@ -149,6 +153,7 @@ class Execution:
             final = await asyncio.shield(work.over)  # it must outlive our cancellation
         finally:
             await _canceled(fetching)
+            await self._telling.end()
         if isinstance(final, Stopped):
             raise Dropped
         return final if isinstance(final, Done) else self._recording.explained(final, media)

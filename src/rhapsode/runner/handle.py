@@ -20,6 +20,7 @@ from rhapsode.runner.messages import (
     Command,
     Failed,
     Final,
+    Heard,
     Holding,
     Loaded,
     Logged,
@@ -35,15 +36,21 @@ _HUNG = "hung"
 
 log = structlog.get_logger()
 OnProgress = Callable[[Progress], None]
+OnHeard = Callable[[Heard], None]
+
+
+def ignore(_: Heard) -> None:
+    """An OnHeard of nobody's."""
 
 
 class Work:
     """One run in the child: `loaded` when its model is there, `over` with the last word."""
 
-    def __init__(self, run: str, on_progress: OnProgress) -> None:
+    def __init__(self, run: str, on_progress: OnProgress, on_heard: OnHeard) -> None:
         loop = asyncio.get_running_loop()
         self.run = run
         self.on_progress = on_progress
+        self.on_heard = on_heard
         self.loaded: asyncio.Future[float] = loop.create_future()
         self.over: asyncio.Future[Final] = loop.create_future()
 
@@ -57,6 +64,8 @@ class Work:
         """Take a message about this run; a second last word does not count."""
         if isinstance(message, Advanced):
             self.on_progress(message.progress)
+        elif isinstance(message, Heard):
+            self.on_heard(message)
         elif isinstance(message, Loaded):
             if not self.loaded.done():
                 self.loaded.set_result(message.seconds)
@@ -113,9 +122,11 @@ class Child:
         )
         return ready
 
-    def prepare(self, run: str, spec: JobSpec, on_progress: OnProgress) -> Work:
+    def prepare(
+        self, run: str, spec: JobSpec, on_progress: OnProgress, on_heard: OnHeard = ignore
+    ) -> Work:
         """Begin a run by loading its model."""
-        self._work = work = Work(run, on_progress)
+        self._work = work = Work(run, on_progress, on_heard)
         if self._process is None:
             work.hear(_gone(run))
         self._send(Prepare(run, spec), owes=True)
@@ -167,11 +178,12 @@ class Child:
             self._note_debt(message)
             self._work.hear(message)
 
-    def _note_debt(self, message: Advanced | Loaded | Final) -> None:
+    def _note_debt(self, message: Advanced | Heard | Loaded | Final) -> None:
         """A fetch has time-outs of its own, and may wait for another process's."""
         if self._vitals is None:
             return
-        if isinstance(message, Advanced) and message.progress.stage != FETCHING_MODEL:
+        fetches = isinstance(message, Advanced) and message.progress.stage == FETCHING_MODEL
+        if isinstance(message, Advanced | Heard) and not fetches:
             self._vitals.expect()
         else:
             self._vitals.rest()

@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 
 from rhapsode.domain.jobs import JobSpec, Progress
 from rhapsode.domain.runners import Capabilities
+from rhapsode.domain.transcripts import Segment
 
 FETCHING_MODEL = "fetching model"
 LOADING = "loading"
@@ -60,6 +61,15 @@ class Advanced:
 
     run: str
     progress: Progress
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """Segments of a run as they come; `first` is how many were told of before."""
+
+    run: str
+    first: int
+    segments: tuple[Segment, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +127,7 @@ class Logged:
 
 Command = Prepare | Perform | Cancel
 Final = Done | Failed | Stopped
-Answer = Ready | Holding | Advanced | Loaded | Final | Logged
+Answer = Ready | Holding | Advanced | Heard | Loaded | Final | Logged
 
 _ADAPTERS: dict[str, TypeAdapter[Any]] = {
     kind.__name__: TypeAdapter(kind) for kind in (*get_args(Command), *get_args(Answer))

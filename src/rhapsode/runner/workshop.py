@@ -4,7 +4,8 @@ import errno
 import json
 import logging
 import time
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, MutableMapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from rhapsode.catalogue.store import ModelStore
 from rhapsode.domain.errors import DomainError, Kind, Unavailable
 from rhapsode.domain.jobs import JobSpec, Layout, Progress
 from rhapsode.domain.runners import Capabilities
-from rhapsode.domain.transcripts import Transcript
+from rhapsode.domain.transcripts import Segment, Transcript
 from rhapsode.engines import diarising, pipeline, registry
 from rhapsode.engines.base import Canceled, Engine, LoadSettings, Transcriber
 from rhapsode.runner.capabilities import capabilities
@@ -27,6 +28,7 @@ from rhapsode.runner.messages import (
     Command,
     Done,
     Failed,
+    Heard,
     Holding,
     Loaded,
     Logged,
@@ -118,6 +120,7 @@ class Workshop:
             run.report,
             run.canceled,
             command.duration,
+            _Telling(command, self._say).heard,
         )
         run.check()
         transcript = self._with_speakers(command, result.transcript, run)
@@ -177,6 +180,23 @@ class Workshop:
     def _load_settings(self) -> LoadSettings:
         chosen = self._settings
         return LoadSettings(chosen.device, chosen.compute_type, chosen.threads)
+
+
+class _Telling:
+    """Tells of segments as they come, where the job wants that and speakers do not matter."""
+
+    def __init__(self, command: Perform, say: Say) -> None:
+        self._run, self._say = command.run, say
+        spec = command.spec
+        self._wanted = spec.partials and spec.layout is not Layout.DIARISATION
+        self._told = 0
+
+    def heard(self, segments: Sequence[Segment]) -> None:
+        """The pipeline's `heard`; words stay here, the text is what somebody waits for."""
+        if self._wanted and segments:
+            bare = tuple(replace(segment, words=()) for segment in segments)
+            self._say(Heard(self._run, self._told, bare))
+            self._told += len(bare)
 
 
 class _Run:

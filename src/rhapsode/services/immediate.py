@@ -3,8 +3,8 @@ that is deleted with all that belongs to it as soon as it has been answered.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
 
 import structlog
 
@@ -12,9 +12,9 @@ from rhapsode.domain.audit import Reason
 from rhapsode.domain.errors import DomainError, Invalid, Unavailable
 from rhapsode.domain.jobs import TERMINAL, Job, JobId, JobSpec, JobState, Retention
 from rhapsode.domain.media import Media
-from rhapsode.domain.transcripts import Transcript
+from rhapsode.domain.transcripts import Segment, Transcript
 from rhapsode.domain.users import User
-from rhapsode.services import events, jobs, media, offers
+from rhapsode.services import events, jobs, media, offers, partials
 from rhapsode.services.context import Context
 from rhapsode.services.jobs import JobOrder
 
@@ -79,6 +79,27 @@ async def ended(
         raise _failed(last)
     _, transcript = await jobs.transcript(context, user, job.id)
     return transcript
+
+
+async def heard(
+    context: Context, user: User, job: Job, connected: Connected
+) -> AsyncGenerator[Segment | Transcript, None]:
+    """The segments as they come, then the whole; it ends early where the asker has left.
+
+    Raises as `ended` does.
+    """
+    following = partials.follow(context, user, job.id)
+    async with aclosing(following):
+        async for item in following:
+            if not await connected():
+                return
+            if isinstance(item, Segment):
+                yield item
+            elif item.state is not JobState.FINISHED:
+                raise _failed(item)
+            else:
+                _, transcript = await jobs.transcript(context, user, job.id)
+                yield transcript
 
 
 async def _last(

@@ -102,12 +102,31 @@ async def ensure_possible(context: Context, spec: JobSpec) -> None:
     possible = await offers(context)
     engine = _engine(spec.engine, {e.name: e for e in possible.engines})
     model = _model(spec.model, engine, possible)
-    _ensure_language(model, spec.language)
+    for language in (spec.language, *spec.languages):
+        _ensure_language(model, language)
+    _ensure_consistent(spec, model)
     if spec.layout not in possible.layouts:
         raise Invalid(
             "layout_unavailable",
             f"No runner offers what the layout '{spec.layout}' needs.",
             hint=f"Choose one of: {', '.join(possible.layouts)}.",
+        )
+
+
+def _ensure_consistent(spec: JobSpec, model: ModelOffer) -> None:
+    if spec.language and (spec.languages or spec.mixed_languages):
+        raise Invalid(
+            "language_twice",
+            "A language is named, and others are to be listened for.",
+            hint="Leave `language` out, or `languages` and `mixed_languages`.",
+        )
+    if spec.translate_to is None:
+        return
+    if spec.translate_to != "en" or model.languages == ("en",):
+        raise Invalid(
+            "translation_unavailable",
+            f"The model '{model.name}' does not translate into '{spec.translate_to}'.",
+            hint="Multilingual Whisper models translate into English: `translate_to: en`.",
         )
 
 

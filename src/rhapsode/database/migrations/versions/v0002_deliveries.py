@@ -19,6 +19,7 @@ def upgrade() -> None:
     _flags()
     _webhook_endpoints()
     _uploads()
+    _partial_segments()
     _deliveries()
     _transcription_requests()
     _upload_parts()
@@ -75,6 +76,22 @@ def _webhook_endpoints() -> None:
     )
     op.create_index(
         "ix_webhook_endpoints_user_id_id", "webhook_endpoints", ["user_id", "id"], unique=False
+    )
+
+
+def _partial_segments() -> None:
+    op.create_table(
+        "partial_segments",
+        sa.Column("job_id", sa.Uuid(), nullable=False),
+        sa.Column("attempt", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("number", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("document", DOCUMENT, nullable=False),
+        sa.ForeignKeyConstraint(
+            ["job_id"], ["jobs.id"], name=op.f("fk_partial_segments_job_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint(
+            "job_id", "attempt", "number", name=op.f("pk_partial_segments")
+        ),
     )
 
 
@@ -275,6 +292,7 @@ def downgrade() -> None:
         for name in _JOB_COLUMNS:
             jobs.drop_column(name)
     for table in (
+        "partial_segments",
         "upload_parts",
         "transcription_requests",
         "deliveries",
