@@ -16,6 +16,7 @@ from rhapsode.cli import (
     settings,
     tokens,
     users,
+    voices,
     webhooks,
 )
 from rhapsode.cli.audit import audit
@@ -67,6 +68,7 @@ app.command(rich_help_panel=CLIENT)(jobs.cancel)
 app.command(rich_help_panel=CLIENT)(jobs.retry)
 app.command(rich_help_panel=CLIENT)(jobs.delete)
 app.add_typer(s3.app, name="s3", rich_help_panel=CLIENT)
+app.add_typer(voices.app, name="voices", rich_help_panel=CLIENT)
 app.add_typer(webhooks.app, name="webhooks", rich_help_panel=CLIENT)
 app.command(rich_help_panel=CLIENT)(login.login)
 app.command(rich_help_panel=CLIENT)(login.logout)

@@ -269,6 +269,19 @@ def _owner() -> Column[Any]:
     return Column("user_id", Uuid, ForeignKey("users.id", ondelete="CASCADE"), nullable=False)
 
 
+voices = Table(
+    "voices",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    _owner(),
+    Column("name", String(100), nullable=False),
+    # The network that made the vector: those of another cannot be compared with it.
+    Column("model", String(100), nullable=False),
+    Column("vector", Document, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Index("ix_voices_user_id_name", "user_id", "name"),
+)
+
 webhook_endpoints = Table(
     "webhook_endpoints",
     metadata,

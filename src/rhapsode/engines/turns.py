@@ -82,7 +82,7 @@ def _parts(
         return
     for text, (start, end) in zip(texts, pairwise([0, *seams, len(speakers)]), strict=True):
         words = segment.words[start:end]
-        part = Segment(words[0].start, words[-1].end, text, words=words)
+        part = replace(segment, start=words[0].start, end=words[-1].end, text=text, words=words)
         yield part, speakers[start]
 
 

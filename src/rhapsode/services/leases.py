@@ -16,7 +16,7 @@ from rhapsode.domain.jobs import Change, Job, JobError, JobState, Progress
 from rhapsode.domain.media import Media
 from rhapsode.domain.runners import Lease, Verdict
 from rhapsode.domain.transcripts import Transcript
-from rhapsode.services import outbox
+from rhapsode.services import outbox, speakers
 from rhapsode.services.aside import aside
 from rhapsode.services.context import Context, now
 from rhapsode.services.jobs import changed, queued
@@ -121,6 +121,7 @@ async def result(
     context: Context, lease: Lease, transcript: Transcript, warnings: tuple[str, ...]
 ) -> None:
     """Store a transcript and finish its job; the same result again is fine."""
+    transcript = await speakers.with_known_voices(context, lease, transcript)
     document = await aside(len(transcript.segments), transcripts_table.pack, transcript)
     found = Result(
         language=transcript.language,
