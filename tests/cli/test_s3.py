@@ -25,7 +25,6 @@ from rhapsode.cli.s3_store import Access, Store
 from rhapsode.cli.s3_watch import watching
 from rhapsode.domain.jobs import Job, JobState
 from rhapsode.domain.urls import shown
-from tests.support.recordings import tone
 from tests.support.s3 import ACCESS_KEY, S3, SECRET_KEY
 from tests.support.site import Site, offered, runner, running_site
 from tests.support.speech import model_path, models_folder, plain, sample, sample_text
@@ -37,10 +36,16 @@ _numbers = count()
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """A server that may speak to this machine, where the bucket is."""
-    outbound = {"allow_networks": [HERE]}
-    with running_site(tmp_path_factory.mktemp("site"), outbound=outbound) as running:
+def site(tmp_path_factory: pytest.TempPathFactory, s3_server: S3) -> Iterator[Site]:
+    """A server that may speak to this machine, where the bucket is, and has its own key."""
+    s3_input = {
+        "endpoint": s3_server.endpoint,
+        "access_key_id": ACCESS_KEY,
+        "secret_access_key": SECRET_KEY,
+        "buckets": [BUCKET],
+    }
+    sections = {"outbound": {"allow_networks": [HERE]}, "s3_input": s3_input}
+    with running_site(tmp_path_factory.mktemp("site"), **sections) as running:
         yield running
 
 
@@ -71,8 +76,12 @@ class Bucket:
     async def start(self, *arguments: str, **variables: str) -> Process:
         """The program, started; `s3 submit` of all that is in the folder, unless told else."""
         place = ("--input-bucket", BUCKET, "--endpoint", self.s3.endpoint)
+        return await self.program("s3", *arguments, *place, **variables)
+
+    async def program(self, *arguments: str, **variables: str) -> Process:
+        """Any command, as somebody with a login and a key for the bucket."""
         return await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "rhapsode", "s3", *arguments, *place),
+            *(sys.executable, "-m", "rhapsode", *arguments),
             env={
                 **os.environ,
                 "RHAPSODE_SERVER": self.site.server.url,
@@ -126,13 +135,10 @@ async def ended(process: Process) -> Ended:
 
 
 @pytest.fixture
-def bucket(
-    s3_server: S3, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Bucket:
+def bucket(s3_server: S3, site: Site, monkeypatch: pytest.MonkeyPatch) -> Bucket:
     monkeypatch.setenv("S3_ACCESS_KEY", ACCESS_KEY)
     monkeypatch.setenv("S3_SECRET_KEY", SECRET_KEY)
-    sound = tone(tmp_path / "tone.wav", seconds=1).read_bytes()
-    return Bucket(s3_server, site, f"s3/{next(_numbers)}/", sound)
+    return Bucket(s3_server, site, f"s3/{next(_numbers)}/", sample("jfk").read_bytes())
 
 
 @pytest.fixture
@@ -175,6 +181,28 @@ async def test_speech_in_a_bucket_becomes_a_transcript_in_a_bucket(
     assert record["started_at"] < record["transcribed_at"]
     assert "done" in result.out
     assert bucket.site.stored() == []
+
+
+async def test_the_server_reads_by_its_own_key_what_is_named_as_s3(
+    bucket: Bucket, puppet: Process
+) -> None:
+    bucket.put("talk one.wav")
+    url = f"s3://{BUCKET}/{bucket.folder}talk one.wav"
+    result = await ended(
+        await bucket.program("submit", url, *PUPPET, "--prompt", "say hello", "--json")
+    )
+
+    (document,) = result.documents()
+    assert (result.code, document["job"]["name"]) == (0, "talk one.wav")
+    assert document["job"]["source"] == {"url": url, "keep": False}
+    assert document["transcript"]["text"].endswith("hello")
+
+
+async def test_a_bucket_that_is_not_open_is_not_read(bucket: Bucket) -> None:
+    result = await ended(await bucket.program("submit", "s3://secrets/talk.wav"))
+
+    assert result.code == 1
+    assert "Recordings in the bucket 'secrets' may not be read here." in result.err
 
 
 async def test_a_prefix_is_done_once(bucket: Bucket, puppet: Process) -> None:

@@ -64,6 +64,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/runners/{runner_id}/leases/{job_id}/{attempt}/segments": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Segments
+         * @description Tell of segments while the job runs, where its spec says `partials`.
+         */
+        post: operations["runners_segments"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/runners/{runner_id}/leases/{job_id}/{attempt}/verdict": {
         parameters: {
             query?: never;
@@ -688,6 +708,74 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/jobs/{job_id}/speakers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Of Job
+         * @description The speakers of a transcript; none where they were not told apart.
+         */
+        get: operations["speakers_of_job"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /**
+         * Rename
+         * @description Call speakers by other names, in every format; two of one name become one.
+         */
+        patch: operations["speakers_rename"];
+        trace?: never;
+    };
+    "/api/voices": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Voices
+         * @description The voices that one enrolled.
+         */
+        get: operations["speakers_voices"];
+        put?: never;
+        /**
+         * Enrol
+         * @description Remember the voice of a transcript's speaker: later transcripts name it themselves.
+         */
+        post: operations["speakers_enrol"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/voices/{voice_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Forget
+         * @description Delete an enrolled voice and what it sounds like; names that it gave stay.
+         */
+        delete: operations["speakers_forget"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/login": {
         parameters: {
             query?: never;
@@ -836,6 +924,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/audit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Page
+         * @description The audit trail, newest first.
+         */
+        get: operations["audit_page"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/options": {
         parameters: {
             query?: never;
@@ -870,6 +978,26 @@ export interface paths {
          * @description What is said in a recording, in its language.
          */
         post: operations["openai_transcriptions"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/audio/translations": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Translations
+         * @description What is said in a recording, in English.
+         */
+        post: operations["openai_translations"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1077,6 +1205,12 @@ export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
         /**
+         * Action
+         * @description What is recorded.
+         * @enum {string}
+         */
+        Action: "job.deleted" | "media.deleted" | "transcript.deleted" | "upload.deleted" | "object.deleted" | "user.deleted" | "webhook.created" | "webhook.changed" | "webhook.rotated" | "webhook.disabled" | "webhook.deleted" | "flag.changed";
+        /**
          * Again
          * @description Fresh URLs in place of those that stopped working; the others stay.
          */
@@ -1152,6 +1286,33 @@ export interface components {
             spec: components["schemas"]["JobSpec"];
             media?: components["schemas"]["AssignedMedia"] | null;
             source?: components["schemas"]["AssignedSource"] | null;
+        };
+        /**
+         * AuditBody
+         * @description One entry. Without an `actor_id` the server itself did it, or its operator.
+         */
+        AuditBody: {
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** Actor Id */
+            actor_id: string | null;
+            action: components["schemas"]["Action"];
+            /** Subject Kind */
+            subject_kind: string;
+            /** Subject Id */
+            subject_id: string;
+            /** Detail */
+            detail: {
+                [key: string]: unknown;
+            };
         };
         /**
          * Capabilities
@@ -1530,7 +1691,8 @@ export interface components {
          * @description One job as it stands. The duration is the recording's, in seconds.
          *
          *     Of the outputs' URLs, credentials and query are not shown. Once `transcribed_at` is set,
-         *     there is a transcript, whatever the state; what may remain is to deliver it.
+         *     there is a transcript, whatever the state; what may remain is to deliver it. Retention
+         *     may take it away again, at `transcript_deleted_at`.
          */
         JobBody: {
             /**
@@ -1576,6 +1738,8 @@ export interface components {
             finished_at: string | null;
             /** Transcribed At */
             transcribed_at: string | null;
+            /** Transcript Deleted At */
+            transcript_deleted_at: string | null;
             error: components["schemas"]["ErrorBody"] | null;
             /** Warnings */
             warnings: string[];
@@ -1618,6 +1782,13 @@ export interface components {
          *     `language` is an ISO 639-1 code as Whisper uses them, or None to detect it.
          *     `prompt` is text that the engine should take as context: names, spelling, style.
          *     `speakers` bounds how many are told apart in the layout `diarisation`.
+         *
+         *     `languages` are those to choose from where the language is detected; with
+         *     `mixed_languages` it is detected again and again, for people who switch. `translate_to` is
+         *     the language that the text shall be in, where not the spoken one. `hotwords` are words to
+         *     listen for. `temperature` None lets the engine raise it where decoding goes wrong. Without
+         *     `numerals` numbers are written as words; without `punctuation` there is none. With
+         *     `partials`, segments are told of as they come.
          */
         JobSpec: {
             /**
@@ -1649,6 +1820,40 @@ export interface components {
              *     }
              */
             speakers: components["schemas"]["SpeakerBounds"];
+            /**
+             * Languages
+             * @default []
+             */
+            languages: string[];
+            /**
+             * Mixed Languages
+             * @default false
+             */
+            mixed_languages: boolean;
+            /** Translate To */
+            translate_to?: string | null;
+            /**
+             * Hotwords
+             * @default []
+             */
+            hotwords: string[];
+            /** Temperature */
+            temperature?: number | null;
+            /**
+             * Numerals
+             * @default true
+             */
+            numerals: boolean;
+            /**
+             * Punctuation
+             * @default true
+             */
+            punctuation: boolean;
+            /**
+             * Partials
+             * @default false
+             */
+            partials: boolean;
         };
         /**
          * JobState
@@ -1785,6 +1990,21 @@ export interface components {
             data: components["schemas"]["Model"][];
         };
         /**
+         * Names
+         * @description New names by the old ones; who is not named keeps theirs.
+         */
+        Names: {
+            /**
+             * Names
+             * @example {
+             *       "Speaker 1": "Anna"
+             *     }
+             */
+            names: {
+                [key: string]: string;
+            };
+        };
+        /**
          * NewJob
          * @description A request to transcribe, and where the results shall go.
          */
@@ -1894,6 +2114,21 @@ export interface components {
             password: string | null;
         };
         /**
+         * NewVoice
+         * @description A name for the voice of a transcript's speaker, where there are several of them.
+         */
+        NewVoice: {
+            /** Name */
+            name: string;
+            /**
+             * Job Id
+             * Format: uuid
+             */
+            job_id: string;
+            /** Speaker */
+            speaker?: string | null;
+        };
+        /**
          * NewWebhook
          * @description Where to send which events; without `events`, all those of jobs.
          */
@@ -1986,6 +2221,16 @@ export interface components {
              * @description The job's own document.
              */
             meta_url?: string | null;
+        };
+        /** Page[AuditBody] */
+        Page_AuditBody_: {
+            /** Items */
+            items: components["schemas"]["AuditBody"][];
+            /**
+             * Next
+             * @description Send it as `cursor` to get the next page.
+             */
+            next?: string | null;
         };
         /** Page[DeliveryBody] */
         Page_DeliveryBody_: {
@@ -2197,6 +2442,18 @@ export interface components {
             items: components["schemas"]["RunnerBody"][];
         };
         /**
+         * SegmentAsked
+         * @description A stretch of speech as it was heard; times are seconds of the recording.
+         */
+        SegmentAsked: {
+            /** Start */
+            start: number;
+            /** End */
+            end: number;
+            /** Text */
+            text: string;
+        };
+        /**
          * SegmentBody
          * @description A stretch of speech; `words` is empty where none were asked for.
          */
@@ -2223,6 +2480,18 @@ export interface components {
             keep: boolean;
         };
         /**
+         * SpeakerBody
+         * @description A speaker of a transcript: seconds of speech, and whether the voice can be enrolled.
+         */
+        SpeakerBody: {
+            /** Name */
+            name: string;
+            /** Seconds */
+            seconds: number;
+            /** Can Enrol */
+            can_enrol: boolean;
+        };
+        /**
          * SpeakerBounds
          * @description How many speakers there are: at least, and at most where that is known.
          *
@@ -2237,6 +2506,36 @@ export interface components {
             least: number;
             /** Most */
             most?: number | null;
+        };
+        /**
+         * SpeakersAnswer
+         * @description How many speakers are told apart; no `max` leaves that open.
+         */
+        SpeakersAnswer: {
+            /** Min */
+            min: number;
+            /** Max */
+            max: number | null;
+        };
+        /**
+         * SpeakersBody
+         * @description How many speakers there are, where that is known: `exact`, or `min` and `max`.
+         */
+        "SpeakersBody-Input": {
+            /** Exact */
+            exact?: number | null;
+            /** Min */
+            min?: number | null;
+            /** Max */
+            max?: number | null;
+        };
+        /**
+         * SpeakersBody
+         * @description The speakers of a transcript, in the order in which they first speak.
+         */
+        "SpeakersBody-Output": {
+            /** Items */
+            items: components["schemas"]["SpeakerBody"][];
         };
         /**
          * SpecAnswer
@@ -2255,6 +2554,21 @@ export interface components {
             /** Prompt */
             prompt: string | null;
             priority: components["schemas"]["Priority"];
+            speakers: components["schemas"]["SpeakersAnswer"];
+            /** Languages */
+            languages: string[];
+            /** Mixed Languages */
+            mixed_languages: boolean;
+            /** Translate To */
+            translate_to: string | null;
+            /** Hotwords */
+            hotwords: string[];
+            /** Temperature */
+            temperature: number | null;
+            /** Numerals */
+            numerals: boolean;
+            /** Punctuation */
+            punctuation: boolean;
         };
         /**
          * SpecBody
@@ -2294,6 +2608,48 @@ export interface components {
              * @default 1
              */
             priority: components["schemas"]["Priority"];
+            /** @description Matters to the layout `diarisation`. */
+            speakers?: components["schemas"]["SpeakersBody-Input"];
+            /**
+             * Languages
+             * @description Those to choose from where the language is detected.
+             * @default []
+             */
+            languages: string[];
+            /**
+             * Mixed Languages
+             * @description Detect the language again and again, for people who switch.
+             * @default false
+             */
+            mixed_languages: boolean;
+            /**
+             * Translate To
+             * @description `en`, for models that translate: the text is English then.
+             */
+            translate_to?: string | null;
+            /**
+             * Hotwords
+             * @description Names and terms to listen for.
+             * @default []
+             */
+            hotwords: string[];
+            /**
+             * Temperature
+             * @description Of decoding; without one it rises where decoding goes wrong.
+             */
+            temperature?: number | null;
+            /**
+             * Numerals
+             * @description Off: numbers are written as words.
+             * @default true
+             */
+            numerals: boolean;
+            /**
+             * Punctuation
+             * @description Off: no punctuation marks.
+             * @default true
+             */
+            punctuation: boolean;
         };
         /**
          * Stage
@@ -2326,6 +2682,16 @@ export interface components {
         TokenList: {
             /** Items */
             items: components["schemas"]["TokenBody"][];
+        };
+        /**
+         * Told
+         * @description Segments as they come; `first` is how many were told of before.
+         */
+        Told: {
+            /** First */
+            first: number;
+            /** Segments */
+            segments: components["schemas"]["SegmentAsked"][];
         };
         /**
          * TranscriptBody
@@ -2505,6 +2871,34 @@ export interface components {
          */
         Verdict: "continue" | "cancel";
         /**
+         * VoiceBody
+         * @description An enrolled voice, without what it sounds like.
+         */
+        VoiceBody: {
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /** Name */
+            name: string;
+            /** Model */
+            model: string;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+        };
+        /**
+         * VoicesBody
+         * @description The voices that one enrolled, by name.
+         */
+        VoicesBody: {
+            /** Items */
+            items: components["schemas"]["VoiceBody"][];
+        };
+        /**
          * WebhookBody
          * @description An endpoint, without its signing keys.
          *
@@ -2671,6 +3065,8 @@ export interface components {
             text: string;
             /** Probability */
             probability: number | null;
+            /** Speaker */
+            speaker?: string | null;
         };
     };
     responses: never;
@@ -2853,6 +3249,92 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["HeartbeatAnswer"];
                 };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    runners_segments: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                runner_id: string;
+                job_id: string;
+                attempt: number;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Told"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Unauthorized */
             401: {
@@ -6359,6 +6841,381 @@ export interface operations {
             };
         };
     };
+    speakers_of_job: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                job_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SpeakersBody-Output"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    speakers_rename: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                job_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Names"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SpeakersBody-Output"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    speakers_voices: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["VoicesBody"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    speakers_enrol: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The same key with the same request makes one thing, however often sent. */
+                "Idempotency-Key"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewVoice"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["VoiceBody"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    speakers_forget: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                voice_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     users_log_in: {
         parameters: {
             query?: never;
@@ -6895,6 +7752,75 @@ export interface operations {
             };
         };
     };
+    audit_page: {
+        parameters: {
+            query?: {
+                action?: components["schemas"]["Action"] | null;
+                /** @description A thing's id. */
+                subject?: string | null;
+                /** @description With its zone, as in `2026-11-21T00:00:00Z`. */
+                since?: string | null;
+                cursor?: string | null;
+                /** @description How many to return at most. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_AuditBody_"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     options_options: {
         parameters: {
             query?: never;
@@ -6946,6 +7872,98 @@ export interface operations {
         };
     };
     openai_transcriptions: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "multipart/form-data": {
+                    /** Format: binary */
+                    file: string;
+                    /** @example whisper-1 */
+                    model: string;
+                    /** @enum {unknown} */
+                    response_format?: "json" | "text" | "srt" | "vtt" | "verbose_json" | "diarized_json";
+                    language?: string;
+                    prompt?: string;
+                    temperature?: number;
+                    stream?: boolean;
+                    "timestamp_granularities[]"?: ("word" | "segment")[];
+                };
+            };
+        };
+        responses: {
+            /** @description The transcript in the form asked for, or its events. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                    "text/plain": unknown;
+                    "text/event-stream": unknown;
+                };
+            };
+            /** @description OpenAI's error document. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": Record<string, never>;
+                };
+            };
+            /** @description OpenAI's error document. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": Record<string, never>;
+                };
+            };
+            /** @description OpenAI's error document. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": Record<string, never>;
+                };
+            };
+            /** @description OpenAI's error document. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": Record<string, never>;
+                };
+            };
+            /** @description OpenAI's error document. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": Record<string, never>;
+                };
+            };
+            /** @description OpenAI's error document. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": Record<string, never>;
+                };
+            };
+        };
+    };
+    openai_translations: {
         parameters: {
             query?: never;
             header?: never;
