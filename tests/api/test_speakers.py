@@ -5,6 +5,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+import pytest_asyncio
 
 from tests.api.people import Person, Runner, make_person, problem
 
@@ -46,7 +47,7 @@ async def diarised(ann: Person, runner: Runner, document: dict[str, Any]) -> str
     return f"/api/jobs/{job['id']}"
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def call(ann: Person, runner: Runner) -> str:
     return await diarised(ann, runner, transcript({"Speaker 1": ANNA, "Speaker 2": BERT}))
 

@@ -1,5 +1,6 @@
 """Speakers told apart by the real runner, and a voice known again: from end to end."""
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from rhapsode.client.voices import Voices
 from rhapsode.domain.formats import Format
 from rhapsode.domain.jobs import Job, JobState
 from tests.support import conversations, recordings
-from tests.support.site import Site, ended, offered, runner, running_site
+from tests.support.site import Site, ended, runner, running_site
 from tests.support.speech import model_path, models_folder, sample
 
 
@@ -46,8 +47,9 @@ async def test_a_voice_is_enrolled_and_named_in_a_call(site: Site, tmp_path: Pat
     options = ("--models-dir", str(models_folder()), "--device", "cpu", "--threads", "2")
     spec = {"model": "tiny.en", "layout": "diarisation"}
     async with runner(site, tmp_path / "a", *options), site.client() as client:
-        await offered(client, "faster-whisper")
-        assert "diarisation" in (await client.options())["layouts"]
+        async with asyncio.timeout(30):
+            while "diarisation" not in (await client.options())["layouts"]:
+                await asyncio.sleep(0.1)
 
         alone = recordings.write_wav(tmp_path / "anna.wav", [conversations.telephone(1)])
         media = await client.upload(alone)
