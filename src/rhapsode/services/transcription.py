@@ -215,5 +215,7 @@ async def _expire(context: Context, record: Record) -> None:
         await jobs.delete(
             context, owner, record.job.id, keep_media=False, reason=Reason.RETENTION
         )
-    except DomainError as error:  # gone meanwhile, or not to be had now
+    except NotFound:  # another replica was first, or the owner
+        return
+    except DomainError as error:
         log.warning("transcription.removal_postponed", number=record.number, code=error.code)
