@@ -218,12 +218,12 @@ def tidied(segments: list[Segment], duration: float) -> tuple[Segment, ...]:
 def _tidy(segment: Segment, clock: "_Clock") -> Segment:
     if not segment.words:
         start = clock.next(segment.start)
-        return Segment(start, clock.next(segment.end), segment.text, segment.speaker)
+        return replace(segment, start=start, end=clock.next(segment.end))
     words = tuple(
         Word(clock.next(word.start), clock.next(word.end), word.text, word.probability)
         for word in segment.words
     )
-    return Segment(words[0].start, words[-1].end, segment.text, segment.speaker, words)
+    return replace(segment, start=words[0].start, end=words[-1].end, words=words)
 
 
 class _Clock:
