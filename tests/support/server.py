@@ -74,7 +74,7 @@ class App:
 async def running_app(settings: Settings) -> AsyncIterator[App]:
     """The application with its lifespan, reached without a socket."""
     app, wrapped = asgi(settings)
-    async with LifespanManager(wrapped):
+    async with LifespanManager(wrapped, startup_timeout=60, shutdown_timeout=30):
         context: Context = app.state.context
         admin = await users.by_email(context, EMAIL)
         key = (await users.create_key(context, admin, "tests")).secret
