@@ -18,7 +18,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 OPEN = {"/", "/healthz", "/ready", "/docs", "/api/login", "/api/logout"}
 RUNNERS = "/api/runners/"
-ADMINS = {"/metrics", "/api/users", "/api/runners", "/api/runner-tokens"}
+ADMINS = {"/metrics", "/api/audit", "/api/users", "/api/runners", "/api/runner-tokens"}
 
 
 def doors() -> Iterator[tuple[str, str]]:
@@ -41,6 +41,8 @@ def concrete(path: str) -> str:
         "user_id",
         "token_id",
         "upload_id",
+        "webhook_id",
+        "delivery_id",
     ):
         path = path.replace(f"{{{name}}}", str(uuid4()))
     return path.replace("{attempt}", "1")
