@@ -110,9 +110,10 @@ def _without_record(chosen: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _named(found: Sequence[dict[str, Any]], name: str) -> dict[str, Any]:
-    for item in reversed(found):
-        if item["subject"] == name or item["id"].endswith(name.lower()):
-            return item
+    ending = name.lower()
+    fits = [it for it in found if it["subject"] == name or it["id"].endswith(ending)]
+    if fits:
+        return fits[-1]
     raise NotFound(
         "delivery_not_found",
         f"The job has no delivery called '{name[:40]}'.",
