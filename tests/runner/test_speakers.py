@@ -61,10 +61,12 @@ async def test_a_voice_is_enrolled_and_named_in_a_call(site: Site, tmp_path: Pat
         media = await client.upload(sample("two-speakers"))
         call = _finished(await ended(client, await client.submit(media.id, spec)))
         text = await client.transcript(call.id, Format.TXT)
-        assert {line.partition(": ")[0] for line in text.split("\n\n")} == {"Speaker 1", "Anna"}
+        names = {line.partition(": ")[0] for line in text.split("\n\n")}
+        assert len(names) == 2
+        (other,) = names - {"Anna"}
 
-        _cli(site, "voices", "speakers", str(call.id), "Speaker 1=Bert")
+        _cli(site, "voices", "speakers", str(call.id), f"{other}=Bert")
         vtt = await client.transcript(call.id, Format.VTT)
         assert "<v Anna>" in vtt
         assert "<v Bert>" in vtt
-        assert "Speaker 1" not in vtt
+        assert other not in vtt
