@@ -58,6 +58,7 @@ async def test_a_job_with_the_defaults(ann: Person) -> None:
         "started_at": None,
         "finished_at": None,
         "transcribed_at": None,
+        "transcript_deleted_at": None,
         "error": None,
         "warnings": [],
         "source": None,
