@@ -1,6 +1,7 @@
 """Jobs by URL: what is taken, what is refused at once, what is shown, and fresh URLs."""
 
 import asyncio
+import io
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
@@ -55,7 +56,6 @@ async def test_a_job_shows_its_urls_without_their_secrets(ann: Person, runner: R
         runner,
         presigned("https://me:pass@archive.example.org/talks/t%20%C3%A4.mp3"),
         outputs={"vtt": presigned("https://archive.example.org/talks/t.vtt")},
-        notify={"email": True},
         retention={"media_days": 0, "transcript_days": 1.5},
     )
 
@@ -69,7 +69,7 @@ async def test_a_job_shows_its_urls_without_their_secrets(ann: Person, runner: R
         "duration": None,
         "source": {"url": "https://archive.example.org/talks/t%20%C3%A4.mp3", "keep": False},
         "outputs": {"vtt": "https://archive.example.org/talks/t.vtt"},
-        "notify": {"email": True},
+        "notify": {"email": False},
         "retention": {"media_days": 0.0, "transcript_days": 1.5},
     }
 
@@ -468,3 +468,18 @@ async def test_a_retry_after_the_transcript_only_delivers(
     assert (await runner.claim()).status_code == 204
     assert (await ann.get(f"/api/jobs/{job['id']}/transcript")).status_code == 200
     await ann.client.delete(f"/api/jobs/{job['id']}")
+
+
+async def test_no_log_has_what_is_secret_in_a_url(
+    ann: Person, runner: Runner, logged: io.StringIO
+) -> None:
+    secret = "https://me:passw0rd@archive.example.org/talk.mp3"
+    job = await made(ann, runner, presigned(secret), outputs={"vtt": presigned(secret)})
+    await ask(ann, runner, presigned("http://me:passw0rd@127.0.0.1/talk.mp3"))
+    await ask(ann, runner, presigned(secret, ago=7200))
+    await (await runner.claimed()).failure(permanent=True)
+    await again(ann, job, {"input": {"url": presigned(secret, seconds=7200)}})
+
+    lines = logged.getvalue()
+    assert lines.count('"path": "/api/jobs"') >= 3
+    assert [part for part in ("5ec2e7", "passw0rd", "X-Amz") if part in lines] == []

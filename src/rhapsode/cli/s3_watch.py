@@ -16,6 +16,9 @@ Result = TypeVar("Result")
 _LOOK_SECONDS = 30.0
 """An event can get lost; so long at most stays the end of a job unnoticed."""
 
+_LOOKS_PER_SECOND = 5
+"""Where many wait, each looks more rarely, so that the server has other things to do."""
+
 _TRIES = 30
 """With the pauses between, about ten minutes without a server."""
 
@@ -57,8 +60,9 @@ class Watch:
             del self._waiting[job.id]
 
     async def _next(self, news: "asyncio.Queue[Job | None]") -> Job | None:
+        seconds = max(_LOOK_SECONDS, len(self._waiting) / _LOOKS_PER_SECOND)
         try:
-            async with asyncio.timeout(_LOOK_SECONDS):
+            async with asyncio.timeout(seconds):
                 return await news.get()
         except TimeoutError:
             return None
