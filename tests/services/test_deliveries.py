@@ -280,6 +280,21 @@ async def test_fresh_urls_finish_an_expired_job(app: App, receiver: Receiver) ->
     assert b'"state": "finished"' in receiver.at("/meta")[-1].body
 
 
+async def test_a_record_that_is_being_sent_is_sent_anew(app: App, receiver: Receiver) -> None:
+    """What it tells is not true any more once something else is to be delivered."""
+    receiver.plan("/meta", Reply(after=0.7))
+    job_id = await transcribed(app.context, app.admin, urls(receiver, "txt", "meta"))
+    async with asyncio.timeout(10):
+        while not receiver.at("/meta"):
+            await asyncio.sleep(0.01)
+    fresh = {"txt": f"{receiver.url}/fresh"}
+    await deliveries.give_urls(app.context, app.admin, job_id, fresh)
+
+    assert (await ended(app.context, job_id)).state is JobState.FINISHED
+    assert [item.path for item in receiver.log] == ["/txt", "/meta", "/fresh", "/meta"]
+    assert len({item.delivery_id for item in receiver.at("/meta")}) == 1
+
+
 async def test_further_urls_of_a_finished_job(app: App, receiver: Receiver) -> None:
     job_id = await transcribed(app.context, app.admin, {})
     await deliveries.give_urls(app.context, app.admin, job_id, urls(receiver, "srt", "meta"))

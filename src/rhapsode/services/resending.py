@@ -100,7 +100,7 @@ async def _hold_record(
     Unless nobody asked for it and its URL has expired: that it arrived once must do.
     """
     record = current.get(META)
-    if record is None or record.state is DeliveryState.PENDING:
+    if record is None:
         return
     expiry = expiry_of(record.url or "")
     if asked or expiry is None or expiry > now():
