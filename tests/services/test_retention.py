@@ -2,40 +2,37 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import replace
-from datetime import datetime, timedelta
-from typing import Any
-from uuid import uuid4
+from datetime import timedelta
 
 import pytest
 import pytest_asyncio
 
 from rhapsode.database import deliveries as deliveries_table
-from rhapsode.database import jobs as jobs_table
 from rhapsode.database import media as media_table
-from rhapsode.database import transcripts as transcripts_table
-from rhapsode.database.audit import AuditFilter
 from rhapsode.database.tables import audit_events, media
-from rhapsode.domain.audit import AuditEvent
-from rhapsode.domain.deliveries import Delivery, DeliveryId, DeliveryKind, DeliveryState
 from rhapsode.domain.errors import Conflict, Unavailable
-from rhapsode.domain.jobs import Job, JobError, JobState, Retention
-from rhapsode.domain.media import Media, MediaId, media_key
-from rhapsode.domain.retention import RetentionPolicy
-from rhapsode.domain.runners import Lease
+from rhapsode.domain.jobs import JobState, Retention
+from rhapsode.domain.media import Media
 from rhapsode.domain.users import User
-from rhapsode.services import audit, deliveries, jobs, leases, orphans, retention, retrying
-from rhapsode.services.context import Context, new_id, now
+from rhapsode.services import deliveries, jobs, retention, retrying
+from rhapsode.services.context import now
 from rhapsode.services.retrying import Fresh
-from tests.api.people import CONTENT, chunks
 from tests.database import rows
-from tests.support.delivering import TRANSCRIPT
+from tests.support.keeping import (
+    DAY,
+    deleted,
+    failed,
+    finished,
+    has_media,
+    has_transcript,
+    recording,
+    told,
+    trail,
+    under,
+)
 from tests.support.server import App, running_app, settings_for
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-DAY = timedelta(days=1)
-FOR_EVER = RetentionPolicy(orphan_days=None, audit_days=None)
 
 
 @pytest_asyncio.fixture(
@@ -60,99 +57,6 @@ async def app(
 @pytest_asyncio.fixture(loop_scope="module")
 async def ann(app: App) -> User:
     return await rows.make_user(app.context.database)
-
-
-def under(app: App, **policy: float | None) -> Context:
-    """The application under another policy."""
-    wanted = replace(FOR_EVER, **policy)
-    return replace(app.context, rules=replace(app.context.rules, retention=wanted))
-
-
-async def recording(app: App, ann: User) -> Media:
-    made = await rows.make_media(app.context.database, ann)
-    await app.context.store.put(made.key, chunks(CONTENT))
-    return made
-
-
-async def running(app: App, ann: User, made: Media | None = None, **changes: Any) -> Lease:
-    """A job of a recording that a runner works on."""
-    made = made or await recording(app, ann)
-    job = await rows.make_job(app.context.database, ann, made, **changes)
-    await rows.set_job(app.context.database, job.id, queue_rank=-99)
-    taken = await rows.claim(app.context.database)
-    assert taken is not None
-    assert (taken.id, taken.runner_id is None) == (job.id, False)
-    assert taken.runner_id is not None
-    return Lease(taken.runner_id, taken.id, taken.attempt)
-
-
-async def finished(
-    app: App,
-    ann: User,
-    made: Media | None = None,
-    *,
-    ago: timedelta = timedelta(0),
-    **changes: Any,
-) -> Job:
-    """A job that ended well, as long ago as is said."""
-    lease = await running(app, ann, made, **changes)
-    await leases.result(app.context, lease, TRANSCRIPT, ())
-    return await aged(app, lease, ago)
-
-
-async def failed(app: App, ann: User, made: Media | None = None, **changes: Any) -> Job:
-    lease = await running(app, ann, made, **changes)
-    await leases.failure(app.context, lease, JobError("broken", "It broke."), permanent=True)
-    return await aged(app, lease, timedelta(0))
-
-
-async def aged(app: App, lease: Lease, ago: timedelta) -> Job:
-    """Everything that the job's end noted lies so much further back."""
-    columns = ("finished_at", "media_expires_at", "transcript_expires_at")
-    async with app.context.database.read() as connection:
-        table = jobs_table.jobs
-        row = (await connection.execute(table.select().where(table.c.id == lease.job_id))).one()
-    moved = {name: _before(getattr(row, name), ago) for name in columns}
-    await rows.set_job(app.context.database, lease.job_id, **moved)
-    return await rows.find(app.context.database, lease.job_id)
-
-
-def _before(moment: datetime | None, ago: timedelta) -> datetime | None:
-    return None if moment is None else moment - ago
-
-
-async def has_media(app: App, media_id: MediaId | None) -> bool:
-    """Whether row and object are there; they must agree."""
-    assert media_id is not None
-    async with app.context.database.read() as connection:
-        query = media.select().where(media.c.id == media_id)
-        row = (await connection.execute(query)).one_or_none()
-    there = await app.context.store.exists(media_key(media_id))
-    assert there == (row is not None)
-    return there
-
-
-async def has_transcript(app: App, ann: User, job: Job) -> bool:
-    async with app.context.database.read() as connection:
-        there = await transcripts_table.get(connection, job.id) is not None
-    if there:
-        await jobs.transcript(app.context, ann, job.id)
-    else:
-        with pytest.raises(Conflict) as refused:
-            await jobs.transcript(app.context, ann, job.id)
-        assert refused.value.code == "transcript_deleted"
-    return there
-
-
-async def trail(app: App, subject: object) -> list[AuditEvent]:
-    return await audit.page(app.context, AuditFilter(subject=str(subject)), 10)
-
-
-def deleted(app: App, kind: str, reason: str) -> float:
-    found = app.context.recorder.metrics.registry.get_sample_value(
-        "rhapsode_deleted_total", {"kind": kind, "reason": reason}
-    )
-    return found or 0.0
 
 
 async def test_a_recording_goes_at_once_where_its_job_says_so(app: App, ann: User) -> None:
@@ -276,24 +180,6 @@ async def test_nothing_goes_before_everybody_was_told(app: App, ann: User) -> No
 
     after = await has_media(app, job.media_id), await has_transcript(app, ann, job)
     assert (during, after) == ((True, True), (False, False))
-
-
-async def told(app: App, job: Job) -> DeliveryId:
-    """A delivery of the job that is tried again tomorrow."""
-    made = Delivery(
-        id=DeliveryId(new_id()),
-        user_id=job.user_id,
-        job_id=job.id,
-        kind=DeliveryKind.EMAIL,
-        subject="job.finished",
-        destination="mail",
-        state=DeliveryState.PENDING,
-        next_at=now() + DAY,
-        created_at=now(),
-    )
-    async with app.context.database.write() as transaction:
-        await deliveries_table.insert(transaction.connection, [made])
-    return made.id
 
 
 async def test_a_transcript_stays_for_a_minute_for_whoever_waits_for_it(
@@ -442,105 +328,6 @@ async def test_a_recording_is_left_an_hour_to_find_its_job(app: App, ann: User) 
     await retention.clean_up(under(app, unused_media_days=0))
 
     assert [await has_media(app, item.id) for item in (fresh, old)] == [True, False]
-
-
-# Orphans
-
-
-async def stray(app: App) -> MediaId:
-    """An object that no row knows."""
-    media_id = MediaId(uuid4())
-    await app.context.store.put(media_key(media_id), chunks(CONTENT))
-    return media_id
-
-
-async def test_an_object_without_a_row_goes(app: App, ann: User) -> None:
-    kept = [await recording(app, ann) for _ in range(2)]
-    orphan = await stray(app)
-    await app.context.store.put("media/what-is-this", chunks(CONTENT))
-    await asyncio.sleep(1.1)  # S3 tells the time of writing in whole seconds
-
-    await orphans.sweep(under(app, orphan_days=0))
-
-    assert not await app.context.store.exists(media_key(orphan))
-    assert [await has_media(app, item.id) for item in kept] == [True, True]
-    assert await app.context.store.exists("media/what-is-this")
-    (noted,) = await trail(app, orphan)
-    assert (noted.action, noted.detail) == (
-        "object.deleted",
-        {"reason": "orphan", "key": media_key(orphan), "size": len(CONTENT)},
-    )
-
-
-async def test_a_young_object_is_left_alone(app: App, ann: User) -> None:
-    await recording(app, ann)
-    orphan = await stray(app)
-
-    assert await orphans.sweep(under(app, orphan_days=1)) == 0
-    assert await orphans.sweep(under(app, orphan_days=None)) == 0
-
-    assert await app.context.store.exists(media_key(orphan))
-    await app.context.store.delete(media_key(orphan))
-
-
-async def test_a_row_without_its_object_goes_unless_a_job_waits_for_it(
-    app: App, ann: User
-) -> None:
-    kept, lost, awaited = [await recording(app, ann) for _ in range(3)]
-    await rows.make_job(app.context.database, ann, awaited)
-    for item in (lost, awaited):
-        await app.context.store.delete(item.key)
-
-    await orphans.sweep(under(app, orphan_days=0))
-
-    assert await has_media(app, kept.id)
-    assert not await has_media(app, lost.id)
-    async with app.context.database.read() as connection:
-        assert await media_table.get(connection, awaited.id) is not None
-    assert [item.detail["reason"] for item in await trail(app, lost.id)] == ["orphan"]
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def alone(app: App) -> AsyncIterator[App]:
-    """The same, with everything that other tests stored put aside."""
-    async with app.context.database.write() as transaction:
-        hidden = media.update().where(media.c.state == "ready").values(state="hidden")
-        await transaction.connection.execute(hidden)
-    yield app
-    async with app.context.database.write() as transaction:
-        shown = media.update().where(media.c.state == "hidden").values(state="ready")
-        await transaction.connection.execute(shown)
-
-
-async def test_a_store_that_lost_almost_everything_is_taken_for_the_wrong_one(
-    alone: App, ann: User
-) -> None:
-    made = [await recording(alone, ann) for _ in range(3)]
-    for item in made[:2]:
-        await alone.context.store.delete(item.key)
-
-    assert await orphans.sweep(under(alone, orphan_days=0)) == 0
-
-    async with alone.context.database.write() as transaction:
-        for item in made:
-            assert await media_table.get(transaction.connection, item.id) is not None
-            await media_table.mark_deleting(transaction.connection, item.id, now())
-
-
-async def test_a_database_that_knows_hardly_any_object_is_taken_for_the_wrong_one(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> None:
-    folder = tmp_path_factory.mktemp("wrong")
-    settings = settings_for(folder, queue={"sweep_seconds": 3600})
-    async with running_app(settings) as app:
-        strays = [await stray(app) for _ in range(3)]
-        await recording(app, app.admin)
-        await asyncio.sleep(0.05)
-
-        assert await orphans.sweep(under(app, orphan_days=0)) == 0
-
-        for media_id in strays:
-            assert await app.context.store.exists(media_key(media_id))
 
 
 # The trail itself
