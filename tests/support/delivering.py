@@ -2,17 +2,19 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from rhapsode.database import deliveries as table
+from rhapsode.database import jobs as jobs_table
 from rhapsode.domain.deliveries import Delivery
 from rhapsode.domain.jobs import Job, JobId, JobState
 from rhapsode.domain.runners import Lease
 from rhapsode.domain.transcripts import Segment, Transcript
 from rhapsode.domain.users import User
 from rhapsode.services import leases
-from rhapsode.services.context import Context
+from rhapsode.services.context import Context, now
 from rhapsode.settings import Settings
 from tests.database import rows
 from tests.support.server import settings_for
@@ -41,12 +43,20 @@ def delivering_settings(folder: Path, database_url: str | None, **sections: Any)
 async def running(
     context: Context, user: User, outputs: Mapping[str, str], **changes: Any
 ) -> Lease:
-    """A job that a runner has taken."""
+    """A job that a runner has taken, and keeps for a minute."""
     await rows.make_job(context.database, user, outputs=outputs, **changes)
-    job = await rows.claim(context.database)
-    assert job is not None
-    assert job.runner_id is not None
-    return Lease(job.runner_id, job.id, job.attempt)
+    runner = await rows.make_runner(context.database)
+    async with context.database.write_once() as transaction:
+        taken = await jobs_table.claim(
+            transaction.connection,
+            runner_id=runner.id,
+            runner_name=runner.name,
+            requirements=rows.ANY_MODEL,
+            now=now(),
+            lease_expires_at=now() + timedelta(minutes=1),
+        )
+    assert taken is not None
+    return Lease(runner.id, taken[0].id, taken[0].attempt)
 
 
 async def transcribed(
