@@ -33,6 +33,7 @@ from rhapsode.cli.spec import (
     TranscriptDays,
     spec_of,
 )
+from rhapsode.cli.wishes import WishOption, wishes_of
 from rhapsode.domain.deliveries import ARTIFACTS
 from rhapsode.domain.errors import NotFound
 
@@ -105,6 +106,7 @@ def submit(
     language: Language = None,
     layout: LayoutOption = None,
     prompt: Prompt = None,
+    wishes: WishOption = None,
     priority: PriorityOption = None,
     keep_media: KeepMedia = False,
     notify_email: NotifyEmail = False,
@@ -141,6 +143,7 @@ def submit(
             layout=layout,
             prompt=prompt,
             priority=priority,
+            **wishes_of(wishes),
         ),
         wishes={
             "keep": keep_media,

@@ -31,6 +31,7 @@ from rhapsode.cli.spec import (
     spec_of,
 )
 from rhapsode.cli.targets import Targets, ensure_apart, plan, save
+from rhapsode.cli.wishes import WishOption, wishes_of
 from rhapsode.domain.errors import DomainError, Invalid, Kind
 from rhapsode.domain.formats import Format
 from rhapsode.domain.jobs import TERMINAL, Job, JobState
@@ -114,6 +115,7 @@ def submit(
     layout: LayoutOption = None,
     speakers: SpeakersOption = None,
     prompt: Prompt = None,
+    wishes: WishOption = None,
     priority: PriorityOption = None,
     wait: Annotated[
         bool, typer.Option("--wait/--no-wait", help="Wait for the transcripts.")
@@ -160,6 +162,7 @@ def submit(
             speakers=speakers_of(speakers, layout),
             prompt=prompt,
             priority=priority,
+            **wishes_of(wishes),
         ),
         wishes={
             "keep": keep_media,

@@ -14,6 +14,7 @@ from rhapsode.cli.options import Config, Json
 from rhapsode.cli.output import emit_json, emit_text, error_line, note
 from rhapsode.cli.spec import SpeakersOption, speakers_of
 from rhapsode.cli.targets import Targets, ensure_apart, plan, save
+from rhapsode.cli.wishes import WishOption, wishes_of
 from rhapsode.domain.cues import Shaping
 from rhapsode.domain.errors import DomainError, Invalid, NotFound
 from rhapsode.domain.formats import Format, render
@@ -67,6 +68,7 @@ def transcribe(
         str | None,
         typer.Option(help="Text that sets names, spelling, style.", show_default=False),
     ] = None,
+    wishes: WishOption = None,
     word_times: Annotated[
         bool, typer.Option("--word-times/--no-word-times", help="Time every word.")
     ] = True,
@@ -116,6 +118,7 @@ def transcribe(
         prompt=prompt,
         speakers=bounds_of(counted.get("exact"), counted.get("min"), counted.get("max")),
     )
+    spec = spec.wishing(wishes_of(wishes))
     order = Order(
         spec=spec,
         formats=tuple(formats or [Format.TXT]),

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import IntEnum, StrEnum
-from typing import NewType
+from typing import Any, NewType
 from uuid import UUID
 
 from rhapsode.domain.errors import Conflict
@@ -166,6 +166,14 @@ class JobSpec:
     numerals: bool = True
     punctuation: bool = True
     partials: bool = False
+
+    def wishing(self, wishes: Mapping[str, Any]) -> "JobSpec":
+        """With these fields set, as JSON has them: lists become tuples."""
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in wishes.items()
+        }
+        return replace(self, **values)
 
     @property
     def stages(self) -> frozenset[Stage]:
