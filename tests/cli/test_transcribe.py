@@ -101,7 +101,7 @@ def test_ctrl_c_ends_it_promptly(tmp_path: Path) -> None:
     path = recordings.write_wav(tmp_path / "long.wav", (sound for _ in range(60)), rate)
     code = (
         "import sys, typer; from rhapsode.cli.transcribe import transcribe; "
-        "from rhapsode.engines import faster_whisper as f; run = f._Call.run; "
+        "from rhapsode.engines import calls as f; run = f._Call.run; "
         "f._Call.run = lambda *a: (print('begun', flush=True), run(*a)); "
         "app = typer.Typer(); app.command()(transcribe); app(sys.argv[1:])"
     )

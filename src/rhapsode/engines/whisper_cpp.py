@@ -4,9 +4,12 @@ In this process by pywhispercpp; where only the program `whisper-cli` is install
 (`whisper_cli.py`).
 """
 
+import atexit
+import logging
 import shutil
 import threading
 from collections.abc import Iterator
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,12 +25,14 @@ from rhapsode.engines.base import (
     Availability,
     Canceled,
     Canceling,
+    Choices,
     LanguageGuess,
     LoadSettings,
     Samples,
     TranscribeOptions,
     Transcriber,
     cpu_threads,
+    thread_choices,
 )
 from rhapsode.engines.calls import Calls, Emit
 from rhapsode.engines.failures import only_file, unloadable, unsupported_language
@@ -40,6 +45,7 @@ SHORTEST = SAMPLE_RATE // 10
 """Samples below which the library refuses, and would show the result of the call before."""
 
 _WINDOW = 30 * SAMPLE_RATE
+log = logging.getLogger(__name__)
 
 
 class WhisperCpp:
@@ -61,6 +67,10 @@ class WhisperCpp:
             f"neither the package pywhispercpp nor the program {PROGRAM} is installed",
             install="pip install 'rhapsode[whisper-cpp]'",
         )
+
+    def choices(self, settings: LoadSettings) -> Choices:  # noqa: ARG002
+        """The threads: what is best depends on the cores."""
+        return {"threads": thread_choices()}
 
     def load(self, model: Path, settings: LoadSettings) -> Transcriber:
         """Loads the one ggml file in the folder; its number format is the file's own."""
@@ -222,9 +232,21 @@ def _parameters(library: Any, language: str, options: TranscribeOptions, threads
     return chosen
 
 
-def _context(model: Path, path: Path, settings: LoadSettings) -> Any:
+@cache
+def _library() -> Any:
+    """The library, which writes to our log instead of the terminal.
+
+    Its callback must be gone before Python is, or the process would end by an abort.
+    """
     import _pywhispercpp as library
 
+    library.whisper_log_set(lambda _, text: log.debug("%s", text.rstrip()))
+    atexit.register(library.whisper_log_set, None)
+    return library
+
+
+def _context(model: Path, path: Path, settings: LoadSettings) -> Any:
+    library = _library()
     kind, _, index = settings.device.partition(":")
     if kind == "cuda" and "CUDA" not in str(library.whisper_print_system_info()):
         raise unloadable(
