@@ -29,7 +29,7 @@ def presigned(url: str = TALK, *, seconds: float = 3600, ago: float = 0) -> str:
         "X-Amz-Date": made.strftime("%Y%m%dT%H%M%SZ"),
         "X-Amz-Expires": str(int(seconds)),
         "X-Amz-SignedHeaders": "host",
-        "X-Amz-Signature": "5ec2e7",
+        "X-Amz-Signature": "signed-by-tests",
     }
     return f"{url}?{urlencode(query)}"
 
@@ -282,7 +282,7 @@ async def test_a_signature_must_hold_until_the_job_can_start(
     assert problem(answer) == (422, code)
     assert "https://archive.example.org/talks/talk.mp3, expire" in answer.json()["detail"]
     assert " UTC" in answer.json()["detail"]
-    assert "5ec2e7" not in answer.text
+    assert "signed-by-tests" not in answer.text
 
 
 async def test_a_queue_ahead_counts_towards_the_start(ann: Person, shared: App) -> None:
@@ -482,4 +482,4 @@ async def test_no_log_has_what_is_secret_in_a_url(
 
     lines = logged.getvalue()
     assert lines.count('"path": "/api/jobs"') >= 3
-    assert [part for part in ("5ec2e7", "passw0rd", "X-Amz") if part in lines] == []
+    assert [part for part in ("signed-by-tests", "passw0rd", "X-Amz") if part in lines] == []
