@@ -1,7 +1,7 @@
 """What an engine is to the rest of the product: no library's types appear here."""
 
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -20,6 +20,9 @@ Samples = NDArray[np.float32]
 
 MAX_THREADS = 8
 """More threads than this make the libraries slower, not faster."""
+
+Choices = Mapping[str, Sequence[str | int]]
+"""By the name of a field of LoadSettings: values that may be faster than the engine's own."""
 
 Canceling = Callable[[], bool]
 """Answers whether the work is called off; asked several times a second."""
@@ -74,11 +77,13 @@ class LoadSettings:
     """How to load a model; `auto` and None leave the choice to the engine.
 
     `device` is `auto`, `cpu` or `cuda`; `compute_type` is a name of the engine's own.
+    `batch` is how many windows to decode at once, for engines that can.
     """
 
     device: str = "auto"
     compute_type: str = "auto"
     threads: int | None = None
+    batch: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +137,8 @@ class Engine(Protocol):
     """The value of an entry point of the group `rhapsode.engines`.
 
     An engine whose package carries models inside names them in an attribute `own_models`.
+    One that is not always fastest as it loads by default has a method `choices`, which takes
+    LoadSettings and returns `Choices`: what a calibration should try.
     """
 
     name: str
@@ -160,3 +167,16 @@ def takes(transcriber: Transcriber) -> frozenset[Wish]:
 def own_models(engine: Engine) -> tuple[str, ...]:
     """Models that an engine's package carries inside, which no catalogue has to fetch."""
     return tuple(getattr(engine, "own_models", ()))
+
+
+def choices(engine: Engine, settings: LoadSettings) -> Choices:
+    """What a calibration should try of an engine, in order; nothing where it does not say."""
+    offered = getattr(engine, "choices", None)
+    return dict(offered(settings)) if offered else {}
+
+
+def thread_choices() -> tuple[int, ...]:
+    """Numbers of threads worth trying on a CPU, beside the one that `cpu_threads` gives."""
+    cores = cpu_threads(most=1024)
+    tried = {max(1, cores // 4), max(1, cores // 2), min(cores, 2 * MAX_THREADS)}
+    return tuple(sorted(tried - {cpu_threads()}, reverse=True))

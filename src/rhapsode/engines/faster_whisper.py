@@ -17,16 +17,19 @@ import numpy as np
 
 from rhapsode.domain.errors import Unavailable
 from rhapsode.domain.transcripts import Segment, Word
+from rhapsode.engines import batched
 from rhapsode.engines.base import (
     SAMPLE_RATE,
     Availability,
     Canceled,
     Canceling,
+    Choices,
     LanguageGuess,
     LoadSettings,
     Samples,
     TranscribeOptions,
     cpu_threads,
+    thread_choices,
 )
 from rhapsode.engines.calls import Calls, Emit
 from rhapsode.engines.failures import unloadable, unsupported_language
@@ -64,10 +67,18 @@ class FasterWhisper:
         except PackageNotFoundError:
             return Availability(True, "unknown version")
 
+    def choices(self, settings: LoadSettings) -> Choices:
+        """Threads on a CPU, batches, number formats; the CPU too, where there is a card."""
+        if settings.device == "cpu" or not _has_cuda():
+            formats = _supported("cpu", "bfloat16", "float32")
+            return {"threads": thread_choices(), "batch": (2, 4), "compute_type": formats}
+        formats = _supported("cuda", "int8_float16", "bfloat16")
+        return {"batch": (8, 16, 32), "compute_type": formats, "device": ("cpu",)}
+
     def load(self, model: Path, settings: LoadSettings) -> "LoadedModel":
         """Loads the weights; on a CPU as 8-bit integers unless told otherwise."""
         try:
-            return LoadedModel(_loaded(model, settings))
+            return LoadedModel(_loaded(model, settings), settings.batch)
         except (RuntimeError, ValueError, OSError) as error:
             raise _unloadable(model, settings, error) from error
 
@@ -80,12 +91,13 @@ class _Stopped(Exception):
 
 
 class LoadedModel:
-    """A `Transcriber` over one WhisperModel."""
+    """A `Transcriber` over one WhisperModel, which decodes `batch` windows at a time."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, batch: int = 1) -> None:
         self.languages = _languages(model)
         self.takes = wishes(self.languages)
         self._model = model
+        self._batch = batch
         self._calls = Calls(NAME)
 
     def detect_language(self, samples: Samples) -> LanguageGuess:
@@ -131,12 +143,20 @@ class LoadedModel:
     ) -> None:
         self._model.stop = stop
         try:
-            for segment in _library_segments(self._model, samples, language, options):
-                emit(_segment(segment))
+            for segment in self._segments(samples, _arguments(self._model, language, options)):
+                emit(segment)
         except _Stopped:
             raise Canceled from None
         finally:
             self._model.stop = None
+
+    def _segments(self, samples: Samples, arguments: dict[str, Any]) -> Iterator[Segment]:
+        # One window has nothing to share a batch with.
+        if self._batch > 1 and len(samples) > _WINDOW:
+            yield from batched.segments(self._model, samples, self._batch, arguments, _segment)
+            return
+        found, _ = self._model.transcribe(samples, **arguments)
+        yield from map(_segment, found)
 
 
 def _unloadable(model: Path, settings: LoadSettings, error: Exception) -> Unavailable:
@@ -148,25 +168,22 @@ def _unloadable(model: Path, settings: LoadSettings, error: Exception) -> Unavai
     return unloadable(NAME, model, on, hint)
 
 
-def _library_segments(
-    model: Any, samples: Samples, language: str, options: TranscribeOptions
-) -> Iterator[Any]:
-    segments, _ = model.transcribe(
-        samples,
-        language=language,
-        beam_size=BEAM_SIZE,
-        word_timestamps=options.word_times,
-        task="translate" if options.translate else "transcribe",
+def _arguments(model: Any, language: str, options: TranscribeOptions) -> dict[str, Any]:
+    """Those of the library's `transcribe`."""
+    return {
+        "language": language,
+        "beam_size": BEAM_SIZE,
+        "word_timestamps": options.word_times,
+        "task": "translate" if options.translate else "transcribe",
         # As hot words, the prompt is there in every window, not only in the first.
-        hotwords=options.context,
-        temperature=TEMPERATURES if options.temperature is None else options.temperature,
-        suppress_tokens=[-1] if options.numerals else [-1, *_numerals(model)],
+        "hotwords": options.context,
+        "temperature": TEMPERATURES if options.temperature is None else options.temperature,
+        "suppress_tokens": [-1] if options.numerals else [-1, *_numerals(model)],
         # What it said before makes Whisper repeat itself when it once went wrong, and a
         # block's text would depend on where the block before it was cut.
-        condition_on_previous_text=False,
-        vad_filter=False,  # the pipeline left silence out already
-    )
-    yield from segments
+        "condition_on_previous_text": False,
+        "vad_filter": False,  # the pipeline left silence out already
+    }
 
 
 def _numerals(model: Any) -> list[int]:
@@ -252,3 +269,10 @@ def _compute_type(device: str, wanted: str) -> str:
     supported = ctranslate2.get_supported_compute_types(device)
     choices = ("float16", "int8_float16", "int8") if device == "cuda" else ("int8",)
     return next((choice for choice in choices if choice in supported), "default")
+
+
+def _supported(device: str, *formats: str) -> tuple[str, ...]:
+    import ctranslate2
+
+    supported = ctranslate2.get_supported_compute_types(device)
+    return tuple(form for form in formats if form in supported)

@@ -26,10 +26,12 @@ from rhapsode.engines.base import (
     Availability,
     Canceled,
     Canceling,
+    Choices,
     LanguageGuess,
     LoadSettings,
     Samples,
     TranscribeOptions,
+    thread_choices,
 )
 from rhapsode.engines.calls import Calls, Emit
 from rhapsode.engines.failures import unloadable, unsupported_language
@@ -78,6 +80,10 @@ class OnnxAsr:
             return Availability(True, version("onnx-asr"))
         except PackageNotFoundError:
             return Availability(True, "unknown version")
+
+    def choices(self, settings: LoadSettings) -> Choices:  # noqa: ARG002
+        """The threads: what is best depends on the cores."""
+        return {"threads": thread_choices()}
 
     def load(self, model: Path, settings: LoadSettings) -> "LoadedModel":
         """Loads the folder's model, in the number format of its files where they differ."""

@@ -22,10 +22,12 @@ from rhapsode.engines.base import (
     Availability,
     Canceled,
     Canceling,
+    Choices,
     LanguageGuess,
     LoadSettings,
     Samples,
     TranscribeOptions,
+    thread_choices,
 )
 from rhapsode.engines.calls import Calls, Emit
 from rhapsode.engines.failures import only_file, unloadable, unsupported_language
@@ -57,6 +59,10 @@ class OpenAiWhisper:
             return Availability(True, version("openai-whisper"))
         except PackageNotFoundError:
             return Availability(False, "the package called whisper here is another one")
+
+    def choices(self, settings: LoadSettings) -> Choices:  # noqa: ARG002
+        """The threads: what is best depends on the cores."""
+        return {"threads": thread_choices()}
 
     def load(self, model: Path, settings: LoadSettings) -> "LoadedModel":
         """Loads the one checkpoint in the folder; in half precision on a graphics card."""

@@ -1,7 +1,7 @@
 """What this machine can do: the engines that are installed, and the models they can load."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import structlog
@@ -10,8 +10,9 @@ from rhapsode.catalogue.entries import models_of
 from rhapsode.catalogue.store import ModelStore
 from rhapsode.domain.jobs import Stage
 from rhapsode.domain.runners import Capabilities, EngineOffer
-from rhapsode.engines.base import Engine, own_models
+from rhapsode.engines.base import Engine, LoadSettings, own_models
 from rhapsode.engines.registry import probed
+from rhapsode.runner.calibrations import Calibrations, asked_for
 from rhapsode.runner.config import ChildSettings
 from rhapsode.runner.diarising import usable
 
@@ -19,15 +20,32 @@ log = structlog.get_logger()
 
 
 def capabilities(
-    engines: Mapping[str, Engine], settings: ChildSettings, store: ModelStore
+    engines: Mapping[str, Engine],
+    settings: ChildSettings,
+    store: ModelStore,
+    calibrations: Calibrations,
 ) -> Capabilities:
     """The offer that goes to the server at registration."""
+    offers = tuple(_offers(engines, settings, store))
     return Capabilities(
-        engines=tuple(_offers(engines, settings, store)),
+        engines=offers,
         stages=_stages(settings, store),
         device=device(settings.device),
         threads=settings.threads or len(os.sched_getaffinity(0)),
+        speed=_speed(offers, asked_for(settings), calibrations) or None,
     )
+
+
+def _speed(
+    offers: Iterable[EngineOffer], asked: LoadSettings, calibrations: Calibrations
+) -> dict[str, float]:
+    """What was measured of the models that are offered, as they would be loaded now."""
+    found = (
+        calibrations.find(offer.engine, offer.version or "", model, asked)
+        for offer in offers
+        for model in offer.models
+    )
+    return {one.name: one.speed for one in found if one is not None}
 
 
 def _stages(settings: ChildSettings, store: ModelStore) -> tuple[Stage, ...]:

@@ -18,6 +18,7 @@ from rhapsode.domain.runners import Capabilities
 from rhapsode.domain.transcripts import Segment, Transcript
 from rhapsode.engines import diarising, pipeline, registry
 from rhapsode.engines.base import Canceled, Engine, LoadSettings, Transcriber
+from rhapsode.runner.calibrations import Calibrations, asked_for
 from rhapsode.runner.capabilities import capabilities
 from rhapsode.runner.config import ChildSettings, key_of
 from rhapsode.runner.diarising import DiariserShelf
@@ -60,6 +61,7 @@ class Workshop:
             hub=settings.hub,
             registry=settings.registry,
         )
+        self._calibrations = Calibrations(settings.models_folder)
         self._diarisers = DiariserShelf(settings, self._store)
         self._canceled: str | None = None
         self._over: str | None = None
@@ -73,7 +75,7 @@ class Workshop:
 
     def capabilities(self) -> Capabilities:
         """What can be done here."""
-        return capabilities(self._engines, self._settings, self._store)
+        return capabilities(self._engines, self._settings, self._store, self._calibrations)
 
     def next_due(self) -> float | None:
         """Seconds until `tidy` will have something to do; None where it never will."""
@@ -140,7 +142,7 @@ class Workshop:
         return diarising.diarised(
             Path(command.media),
             transcript,
-            self._diarisers.diariser(self._load_settings(), run),
+            self._diarisers.diariser(asked_for(self._settings), run),
             command.spec.speakers,
             run.report,
             run.canceled,
@@ -171,15 +173,22 @@ class Workshop:
         return self._engines[name]
 
     def _loaded(self, engine: Engine, folder: Path) -> Transcriber:
+        asked = asked_for(self._settings)
+        version = registry.probed(engine).detail
+        best = self._calibrations.settings(engine.name, version, folder.name, asked)
+        if best != asked:
+            try:
+                return engine.load(folder, best)
+            except Unavailable as error:
+                log.warning("not loaded as calibrated", model=folder.name, error=str(error))
+        return self._loaded_as(asked, engine, folder)
+
+    def _loaded_as(self, settings: LoadSettings, engine: Engine, folder: Path) -> Transcriber:
         try:
-            return engine.load(folder, self._load_settings())
+            return engine.load(folder, settings)
         except Unavailable:
             ensure_whole(self._store, engine, folder.name)
             raise
-
-    def _load_settings(self) -> LoadSettings:
-        chosen = self._settings
-        return LoadSettings(chosen.device, chosen.compute_type, chosen.threads)
 
 
 class _Telling:

@@ -1,23 +1,5 @@
 """Word error rates, without a library."""
 
-import re
+from rhapsode.domain.word_errors import plain, word_error_rate
 
-
-def plain(text: str) -> str:
-    """The words in lower case, without punctuation."""
-    return " ".join(re.sub(r"[^\w']+", " ", text.lower()).split())
-
-
-def word_error_rate(reference: str, hypothesis: str) -> float:
-    """Words to change, drop or add, a word of the reference; both are made plain before."""
-    said, heard = plain(reference).split(), plain(hypothesis).split()
-    if not said:
-        return float(len(heard))
-    costs = list(range(len(heard) + 1))
-    for row, word in enumerate(said, start=1):
-        before, costs[0] = costs[0], row
-        for column, other in enumerate(heard, start=1):
-            changed = before + (word != other)
-            before = costs[column]
-            costs[column] = min(changed, before + 1, costs[column - 1] + 1)
-    return costs[-1] / len(said)
+__all__ = ["plain", "word_error_rate"]
