@@ -43,9 +43,15 @@ def concrete(path: str) -> str:
         "upload_id",
         "webhook_id",
         "delivery_id",
+        "voice_id",
+        "name",
     ):
         path = path.replace(f"{{{name}}}", str(uuid4()))
-    return path.replace("{attempt}", "1")
+    return path.replace("{attempt}", "1").replace("{number}", "1")
+
+
+FOREIGN = ("/v1/", "/transcription/")
+"""Surfaces that tell of errors as their clients know it."""
 
 
 async def test_the_doors_are_known() -> None:
@@ -58,7 +64,9 @@ async def test_nothing_answers_without_credentials(shared: App, method: str, pat
 
     assert answer.status_code == 401
     assert answer.headers["www-authenticate"] == "Bearer"
-    if method != "HEAD":
+    if path.startswith(FOREIGN):
+        assert set(answer.json()) <= {"error", "detail"}
+    elif method != "HEAD":
         assert problem(answer) == (401, "unauthenticated")
 
 
@@ -88,9 +96,12 @@ def for_people(path: str) -> bool:
 async def test_a_runners_token_opens_no_door_of_people(
     shared: App, method: str, path: str
 ) -> None:
-    client = client_of(shared, shared.runner_token)
+    answer = await client_of(shared, shared.runner_token).request(method, concrete(path))
 
-    assert problem(await client.request(method, concrete(path))) == (403, "not_a_user")
+    if path.startswith(FOREIGN):
+        assert answer.status_code in {401, 403}
+    else:
+        assert problem(answer) == (403, "not_a_user")
 
 
 @pytest.mark.parametrize(
