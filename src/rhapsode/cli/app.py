@@ -20,6 +20,7 @@ from rhapsode.cli import (
     webhooks,
 )
 from rhapsode.cli.audit import audit
+from rhapsode.cli.calibrate import calibrate
 from rhapsode.cli.engines import engines
 from rhapsode.cli.group import Group
 from rhapsode.cli.options import Json
@@ -60,6 +61,7 @@ def version(*, json: Json = False) -> None:
 
 app.command(rich_help_panel=LOCAL)(transcribe)
 app.command(rich_help_panel=LOCAL)(engines)
+app.command(rich_help_panel=LOCAL)(calibrate)
 app.add_typer(models.app, name="models", rich_help_panel=LOCAL)
 app.command(rich_help_panel=CLIENT)(submit)
 app.add_typer(deliveries.app, name="jobs", rich_help_panel=CLIENT)

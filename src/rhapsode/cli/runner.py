@@ -13,7 +13,8 @@ import typer
 from rhapsode.domain.errors import Denied, Invalid
 
 if TYPE_CHECKING:
-    from rhapsode.runner.config import RunnerConfig
+    from rhapsode.cli.exits import ExitCode
+    from rhapsode.runner.config import ChildSettings, RunnerConfig
 
 _ENV = "RHAPSODE_RUNNER"
 
@@ -170,6 +171,14 @@ HangSeconds = Annotated[
         help="An engine that neither reports nor computes for so long is ended.",
     ),
 ]
+Calibrate = Annotated[
+    bool,
+    typer.Option(
+        "--calibrate",
+        help="Measure how models load fastest here, keep that for the next start, and leave; "
+        "those of --preload, or all installed ones. Needs no token.",
+    ),
+]
 ExitWithParent = Annotated[
     bool, typer.Option("--exit-with-parent", help="Leave when the starting process dies.")
 ]
@@ -199,6 +208,10 @@ def runner(
     drain_seconds: DrainSeconds = 25.0,
     hang_seconds: HangSeconds = 300.0,
     exit_with_parent: ExitWithParent = False,
+    calibrate: Calibrate = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="With --calibrate: print JSON, for scripts.")
+    ] = False,
     log_level: LogLevel = Level.INFO,
     log_format: LogFormat = Form.AUTO,
 ) -> None:
@@ -225,6 +238,8 @@ def runner(
         idle_seconds=idle_seconds,
         keep=tuple(preload or ()),
     )
+    if calibrate:
+        raise typer.Exit(_calibrate(child, as_json=json))
     config = RunnerConfig(
         server=server,
         token=secret(token, token_file),
@@ -238,6 +253,18 @@ def runner(
         allow_networks=tuple(networks(allow_network or ())),
     )
     _work(config, log_level, log_format)
+
+
+def _calibrate(child: "ChildSettings", *, as_json: bool) -> "ExitCode":
+    from rhapsode.catalogue.store import ModelStore
+    from rhapsode.cli.calibrate import calibrated
+    from rhapsode.runner.calibrations import asked_for
+
+    store = ModelStore(
+        child.models_folder, child.mirror_folder, hub=child.hub, registry=child.registry
+    )
+    asked = asked_for(child)
+    return calibrated(store, child.keep, asked, as_json=as_json, pull=child.pull)
 
 
 def networks(given: Iterable[str]) -> Iterator[str]:

@@ -7,7 +7,7 @@ rising temperatures that it would have had without a batch.
 
 import zlib
 from collections.abc import Callable, Iterator
-from itertools import islice
+from itertools import islice, pairwise
 from typing import Any
 
 import numpy as np
@@ -71,7 +71,7 @@ def _decoded(
     begins = np.cumsum([0, *(len(window.samples) for window in windows)]).tolist()
     # Half a sample more, since the library cuts what is behind the point off.
     marks = [(begin + 0.5) / SAMPLE_RATE for begin in begins]
-    clips = [{"start": start, "end": end} for start, end in zip(marks, marks[1:], strict=False)]
+    clips = [{"start": start, "end": end} for start, end in pairwise(marks)]
     found, _ = pipeline.transcribe(
         row.samples,
         clip_timestamps=clips,
