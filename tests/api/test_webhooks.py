@@ -272,6 +272,19 @@ async def test_a_receiver_that_does_not_answer_is_tried_again(
     )
 
 
+async def test_an_answer_that_repeats_the_urls_secret_is_masked(
+    ann: Person, receiver: Receiver
+) -> None:
+    path = f"/{uuid4()}"
+    url = f"{receiver.plan(path, Reply(410, body=b'no POST /x?token=hush%2Fhush'))}"
+    body = {"url": f"{url}?token=hush%2Fhush"}
+    hook = Hook(ann, receiver, (await ann.client.post("/api/webhooks", json=body)).json(), path)
+
+    await hook.tested()
+
+    assert (await hook.settled())["response"] == "no POST /x?********"
+
+
 async def test_a_redirect_is_not_followed(ann: Person, receiver: Receiver) -> None:
     away = Reply(307, {"Location": f"{receiver.url}/elsewhere"})
     hook = await make_hook(ann, receiver, *[away] * ATTEMPTS)

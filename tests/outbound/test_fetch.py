@@ -219,6 +219,19 @@ async def test_retry_after_is_kept_to(server: Misbehaving, target: Path, form: s
     assert 0.9 < time.monotonic() - started < 5
 
 
+@pytest.mark.parametrize(
+    "said", ["\xb2", "-1", "soon", "Mon, 01 Jan 9999 00:00:00 +9999999999999"]
+)
+async def test_a_retry_after_that_makes_no_sense_is_none(
+    server: Misbehaving, target: Path, said: str
+) -> None:
+    url = server.at("/a", status(429, Retry_After=said), file(CONTENT))
+
+    await fetched(url, target)
+
+    assert target.read_bytes() == CONTENT
+
+
 async def test_too_long_a_wait_is_left_to_another_attempt(
     server: Misbehaving, target: Path
 ) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from rhapsode.outbound.found import described, without_secrets
+from rhapsode.outbound.found import described
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,3 @@ def test_what_the_url_keeps_secret_stays_secret(tmp_path: Path) -> None:
     url = "https://me:hunter2@example.org/a.wav?sig=s3cr%2Fet&v=1"
 
     assert described(path, "text/html", url) == ("a web page titled 'Not signed: … and … of …'")
-
-
-def test_short_values_are_no_secrets() -> None:
-    assert without_secrets("page 1 of 1", "https://example.org/?page=1") == "page 1 of 1"

@@ -27,6 +27,7 @@ class Channel:
     """Does what it is told at each attempt, and delivers after that."""
 
     steps: list[Callable[[], Any]] = field(default_factory=list)
+    outcome: Outcome = field(default_factory=lambda: delivered(200, 0.01))
     seconds: float = 0.0
     tried: list[Delivery] = field(default_factory=list)
 
@@ -35,7 +36,7 @@ class Channel:
         await asyncio.sleep(self.seconds)
         if self.steps:
             self.steps.pop(0)()
-        return delivered(200, 0.01)
+        return self.outcome
 
 
 @asynccontextmanager
@@ -148,6 +149,18 @@ async def test_what_a_channel_raises_is_an_outcome(
     found = (await sent(context, job_id))["txt"]
     assert (found.attempts, found.error) == (attempts, told)
     assert state is (JobState.FINISHED if attempts == 2 else JobState.FAILED)
+
+
+async def test_what_no_database_keeps_is_settled_all_the_same(
+    app: App, context: Context
+) -> None:
+    odd = Outcome(state=DeliveryState.DEAD, error="gr\udcfc\udcdfe\0.", response="\ud800")
+    job_id, channel = await job(context, app), Channel(outcome=odd)
+    async with senders(context, channel):
+        assert (await ended(context, job_id)).state is JobState.FAILED
+    found = (await sent(context, job_id))["txt"]
+    assert (found.error, found.response) == ("gr??e\N{REPLACEMENT CHARACTER}.", "?")
+    assert len(channel.tried) == 1
 
 
 async def test_a_fault_of_ours_is_told_without_its_details(app: App, context: Context) -> None:

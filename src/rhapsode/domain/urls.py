@@ -1,10 +1,12 @@
 """URLs that users give: which are acceptable, and how they may be shown."""
 
-from urllib.parse import SplitResult, unquote, urlsplit
+from collections.abc import Iterator
+from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
 
 from rhapsode.domain.errors import Invalid
 
 MAX_URL_CHARACTERS = 8192
+_SHORTEST_SECRET = 4
 
 
 def shown(url: str) -> str:
@@ -24,6 +26,29 @@ def _host(parts: SplitResult) -> str:
     name = parts.hostname or ""
     name = f"[{name}]" if ":" in name else name
     return name if parts.port is None else f"{name}:{parts.port}"
+
+
+def without_secrets(text: str, url: str, mark: str = "********") -> str:
+    """A text that others wrote, without the URL's credentials and the values of its query.
+
+    S3 repeats a signature that it refuses, and many a page the address that it was asked for.
+    """
+    for secret in sorted(set(_secrets(url)), key=len, reverse=True):
+        text = text.replace(secret, mark)
+    return text
+
+
+def _secrets(url: str) -> Iterator[str]:
+    """As they stand in the URL, as they are meant, and as others may spell them."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return
+    given = [value for _, value in parse_qsl(parts.query)]
+    raw = [pair.partition("=")[2] for pair in parts.query.split("&")]
+    for value in (*given, *raw, parts.password or "", parts.query, parts.fragment):
+        if len(value) >= _SHORTEST_SECRET:
+            yield from (value, unquote(value), quote(value, safe=""))
 
 
 def name_in(url: str) -> str:

@@ -76,9 +76,8 @@ async def _refusal(url: str, response: httpx.Response) -> DomainError:
     if status in _GONE or (status == HTTPStatus.BAD_REQUEST and _says_expired(url, said)):
         return _expired(url, said)
     if status in _LATER or status >= 500:
-        return Busy(
-            "input_unreachable", f"{shown(url)} answers {said}.", wait=waiting_time(response)
-        )
+        wait = waiting_time(response.headers.get("Retry-After"), datetime.now(UTC))
+        return Busy("input_unreachable", f"{shown(url)} answers {said}.", wait=wait)
     hint = {
         401: "The server wants a login; give a URL that works without one, such as a presigned "
         "one.",
@@ -127,14 +126,19 @@ def _expired(url: str, said: str) -> Expired:
     )
 
 
-def waiting_time(response: httpx.Response) -> float | None:
-    """The seconds that Retry-After asks for, given as such or as a date."""
-    text = response.headers.get("Retry-After", "").strip()
-    if text.isdigit():
-        return float(text[:9])
+def waiting_time(told: str | None, moment: datetime) -> float | None:
+    """The seconds from then on that a Retry-After header asks for; None where it is none.
+
+    RFC 9110 allows a number of seconds or a date.
+    """
+    text = (told or "").strip()
     try:
-        moment = parsedate_to_datetime(text)
-    except (ValueError, TypeError):
+        seconds = float(text) if text.isdecimal() else _until(text, moment)
+    except (TypeError, ValueError, OverflowError):
         return None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+    return max(seconds, 0.0)
+
+
+def _until(text: str, moment: datetime) -> float:
+    date = parsedate_to_datetime(text)
+    return (date.replace(tzinfo=date.tzinfo or UTC) - moment).total_seconds()

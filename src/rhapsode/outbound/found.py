@@ -1,14 +1,13 @@
 """Says what was found at a URL that should have led to a recording."""
 
 import json
-from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
-from urllib.parse import parse_qsl, quote, urlsplit
+
+from rhapsode.domain.urls import without_secrets
 
 _HEAD_BYTES = 64 * 1024
 _MOST_CHARACTERS = 120
-_SHORTEST_SECRET = 4
 _TEXT = ("text/", "application/json", "application/xml", "application/problem+json")
 
 
@@ -25,7 +24,7 @@ def described(path: Path, media_type: str | None, url: str | None = None) -> str
     if text is None:
         return None
     kind, said = _reading(text)
-    shown = _shortened(without_secrets(said, url))
+    shown = _shortened(without_secrets(said, url or "", "…"))
     return f"{kind} '{shown}'" if shown else kind.rsplit(" ", 1)[0]
 
 
@@ -83,18 +82,3 @@ class _Page(HTMLParser):
 def _shortened(text: str) -> str:
     line = " ".join(text.split())
     return line if len(line) <= _MOST_CHARACTERS else line[: _MOST_CHARACTERS - 1] + "…"
-
-
-def without_secrets(text: str, url: str | None) -> str:
-    """The text without the URL's credentials and the values of its query."""
-    for secret in sorted(_secrets(url or ""), key=len, reverse=True):
-        text = text.replace(secret, "…")
-    return text
-
-
-def _secrets(url: str) -> Iterator[str]:
-    parts = urlsplit(url)
-    values = [value for _, value in parse_qsl(parts.query)]
-    for value in (*values, parts.password or "", parts.query, parts.fragment):
-        if len(value) >= _SHORTEST_SECRET:
-            yield from (value, quote(value, safe=""))

@@ -2,10 +2,11 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 
 from rhapsode.domain.deliveries import Delivery, DeliveryKind, DeliveryState
+from rhapsode.domain.urls import without_secrets
+from rhapsode.outbound.answers import waiting_time
 from rhapsode.services.context import Context
 
 MAX_RESPONSE_CHARACTERS = 1000
@@ -59,25 +60,18 @@ def dead(error: str) -> Outcome:
 
 
 def retry_after(told: str | None, moment: datetime) -> float | None:
-    """Seconds that a `Retry-After` header asks for, at most a day; None where it is none.
-
-    RFC 9110 allows a number of seconds or a date.
-    """
-    if told is None:
-        return None
-    try:
-        seconds = float(told) if told.strip().isdecimal() else _until(told, moment)
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return min(max(seconds, 0.0), MAX_RETRY_AFTER_SECONDS)
+    """Seconds that a `Retry-After` header asks for, at most a day; None where it is none."""
+    seconds = waiting_time(told, moment)
+    return None if seconds is None else min(seconds, MAX_RETRY_AFTER_SECONDS)
 
 
-def _until(told: str, moment: datetime) -> float:
-    date = parsedate_to_datetime(told)
-    return (date.replace(tzinfo=date.tzinfo or UTC) - moment).total_seconds()
+def shown_response(body_start: bytes, url: str) -> str | None:
+    """The beginning of what `url` answered, without its secrets; None where it is empty."""
+    text = without_secrets(body_start.decode(errors="replace"), url)
+    return storable(text[:MAX_RESPONSE_CHARACTERS]).strip() or None
 
 
-def shown_response(body_start: bytes) -> str | None:
-    """The beginning of an answer as text that any database keeps; None where it is empty."""
-    text = body_start.decode(errors="replace").replace("\0", "\N{REPLACEMENT CHARACTER}")
-    return text[:MAX_RESPONSE_CHARACTERS].strip() or None
+def storable(text: str) -> str:
+    """The text without what no database keeps: NUL, and halves of characters."""
+    whole = text.encode(errors="replace").decode()
+    return whole.replace("\0", "\N{REPLACEMENT CHARACTER}")

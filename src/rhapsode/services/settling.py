@@ -26,7 +26,7 @@ from rhapsode.domain.deliveries import (
 )
 from rhapsode.domain.jobs import Job, JobState
 from rhapsode.services import outbox
-from rhapsode.services.channels import Outcome
+from rhapsode.services.channels import Outcome, storable
 from rhapsode.services.context import Context, now
 
 
@@ -45,9 +45,14 @@ def judged(delivery: Delivery, outcome: Outcome, backoff: Backoff) -> Attempt:
         settled_at=None if state in UNSETTLED else moment,
         status=outcome.status,
         latency=outcome.latency,
-        error=outcome.error,
-        response=outcome.response,
+        error=_storable(outcome.error),
+        response=_storable(outcome.response),
     )
+
+
+def _storable(text: str | None) -> str | None:
+    """What cannot be written down would be sent again for ever."""
+    return None if text is None else storable(text)
 
 
 async def settle(context: Context, sender: UUID, delivery: Delivery, attempt: Attempt) -> bool:

@@ -40,7 +40,7 @@ async def send(outbound: Outbound, context: Context, delivery: Delivery) -> Outc
         return again("The receiver takes too long to answer.")
     if answer.status == _GONE:
         await webhooks.disable(context, endpoint, webhooks.GONE)
-    return _outcome(answer)
+    return _outcome(endpoint, answer)
 
 
 async def _endpoint(context: Context, delivery: Delivery) -> Endpoint | None:
@@ -55,14 +55,14 @@ def encoded(payload: Mapping[str, Any]) -> bytes:
     return json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def _outcome(answer: Answer) -> Outcome:
+def _outcome(endpoint: Endpoint, answer: Answer) -> Outcome:
     state, error = _verdict(answer)
     return Outcome(
         state=state,
         status=answer.status,
         latency=answer.latency,
         error=error,
-        response=shown_response(answer.body_start),
+        response=shown_response(answer.body_start, endpoint.url),
         retry_after=retry_after(answer.headers.get("retry-after"), now()),
     )
 
