@@ -121,7 +121,7 @@ async def _end(context: Context, user: User, job_id: JobId) -> Job:
     async for item in events.watch_one(context, user, job_id):
         if isinstance(item, Job) and item.state in TERMINAL:
             return item
-    raise Unavailable("closing", "The server is closing.", hint="Send it again.")
+    raise Unavailable("server_stopping", "The server is being stopped.", hint="Send it again.")
 
 
 def _failed(job: Job) -> DomainError:

@@ -238,8 +238,11 @@ async def delete(
     keep_media: bool,
     reason: Reason = Reason.USER,
     actor: User | None = None,
+    only_ended: bool = False,
 ) -> None:
     """Remove a job and its transcript, and its recording if no other job uses it.
+
+    With `only_ended`, a job that somebody has queued again meanwhile is not found.
 
     A job that runs is thereby canceled: its runner finds the lease gone. For another reason
     than the user's wish, the trail names the server as who did it; `actor` is who wished it
@@ -253,7 +256,8 @@ async def delete(
         recording = None
         if job.media_id is not None:  # before the job: two deletes must not wait crosswise
             recording = await media_table.lock(transaction.connection, job.media_id)
-        await table.delete(transaction.connection, job_id)
+        if not await table.delete(transaction.connection, job_id, only_ended=only_ended):
+            raise not_found()
         await _note_deleted(transaction, job, reason, actor_id)
         orphan = None
         if recording is not None:

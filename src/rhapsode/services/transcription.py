@@ -213,9 +213,14 @@ async def _expire(context: Context, record: Record) -> None:
     try:
         owner = await _owner(context, record)
         await jobs.delete(
-            context, owner, record.job.id, keep_media=False, reason=Reason.RETENTION
+            context,
+            owner,
+            record.job.id,
+            keep_media=False,
+            reason=Reason.RETENTION,
+            only_ended=True,
         )
-    except NotFound:  # another replica was first, or the owner
+    except NotFound:  # another replica was first, or the owner, who perhaps wants it again
         return
     except DomainError as error:
         log.warning("transcription.removal_postponed", number=record.number, code=error.code)
