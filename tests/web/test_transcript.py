@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Page, expect
 
+from tests.support import conversations
 from tests.support.recordings import read_wav, silence, video_with_sound
 from tests.support.speech import sample
+from tests.web.browser import violations
 from tests.web.people import Json, Person
 
 # All share one browser, and with it its event loop.
@@ -124,3 +126,24 @@ async def test_somebody_elses_job_is_not_there(
     await member.sign_in(page)
     await page.goto(f"/#/jobs/{reader[1]['id']}")
     await expect(page.get_by_role("heading", name="There is no such job")).to_be_visible()
+
+
+async def test_speakers_are_named_and_remembered(page: Page, member: Person) -> None:
+    conversations.diariser()
+    media = member.upload(sample("two-speakers"))
+    spec = {"model": "tiny.en", "layout": "diarisation", "speakers": {"exact": 2}}
+    body = {"input": {"media_id": media["id"]}, "spec": spec}
+    job = member.ask("POST", "/jobs", json=body).json()
+    await member.sign_in(page)
+    await page.goto(f"/#/jobs/{job['id']}")
+    section = page.get_by_role("region", name="Speakers")
+    await expect(section).to_be_visible(timeout=120_000)
+    assert await violations(page) == []
+
+    await section.get_by_label("Name of Speaker 1").fill("Anna")
+    await section.get_by_role("button", name="Save names").click()
+    await expect(page.get_by_role("region", name="Transcript")).to_contain_text("Anna:")
+    await section.get_by_role("button", name="Remember the voice of Anna").click()
+
+    await expect(page.get_by_text("Anna is named by this voice from now on.")).to_be_visible()
+    assert [voice["name"] for voice in member.ask("GET", "/voices").json()["items"]] == ["Anna"]

@@ -16,6 +16,7 @@ export type ApiKey = Schemas["KeyBody"];
 export type NewSecret = Schemas["NewKeyBody"];
 export type Runner = Schemas["RunnerBody"];
 export type Transcript = Schemas["TranscriptBody"];
+export type Speaker = Schemas["SpeakerBody"];
 export type Segment = Schemas["SegmentBody"];
 export type Delivery = Schemas["DeliveryBody"];
 export type Webhook = Schemas["WebhookBody"];

@@ -53,7 +53,7 @@ export class OpenJob {
     this.job = job;
     if (job.media_id && !this.media) void this.#readMedia(job.media_id);
     if (!hasTranscript(job)) this.transcript = null;
-    else if (!this.transcript) void this.#readTranscript();
+    else if (!this.transcript) void this.readTranscript();
   }
 
   async #readMedia(id: string): Promise<void> {
@@ -66,7 +66,8 @@ export class OpenJob {
     }
   }
 
-  async #readTranscript(): Promise<void> {
+  /** Reads the transcript, also again after it was changed. */
+  async readTranscript(): Promise<void> {
     try {
       const params = { path: { job_id: this.id }, query: { format: "json" as const } };
       const answer = await ask(api.GET("/api/jobs/{job_id}/transcript", { params }));
