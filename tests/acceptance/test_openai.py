@@ -14,6 +14,7 @@ import pytest
 from openai import OpenAI
 from scripts.build_web import BuildError, find_node, install_packages
 
+from tests.support import conversations
 from tests.support.needs import absent
 from tests.support.ports import until
 from tests.support.recordings import read_wav, write_wav
@@ -48,6 +49,7 @@ class Service:
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     model_path("tiny.en")
     model_path("base")
+    conversations.diariser()
     folder = tmp_path_factory.mktemp("openai")
     settings = settings_for(
         folder,
@@ -230,3 +232,18 @@ def test_a_translation_is_english(service: Service) -> None:
 
     assert plain(english.text) == plain(sample_text("jfk"))
     assert refusal.value.code == "translation_unavailable"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_speakers_are_told_apart(service: Service, stream: bool) -> None:
+    ask = service.client().audio.transcriptions.create
+    wanted: dict[str, Any] = {"model": "whisper-1", "response_format": "diarized_json"}
+
+    found = ask(file=sample("two-speakers"), stream=stream, **wanted)
+
+    events = list(found) if stream else found.segments
+    segments = [it for it in events if it.type == "transcript.text.segment"]
+    assert {segment.speaker for segment in segments} == {"Speaker 1", "Speaker 2"}
+    times = [segment.start for segment in segments]
+    assert times == sorted(times)
+    assert "Hello" in " ".join(segment.text for segment in segments)
