@@ -1,6 +1,7 @@
 """/api/options: what can be asked for."""
 
 from fastapi import APIRouter
+from pydantic import Field
 
 from rhapsode import __version__
 from rhapsode.api.bodies import Answer
@@ -49,6 +50,7 @@ class OptionsBody(Answer):
     defaults: DefaultsBody
     max_upload_bytes: int
     runners_online: int
+    emails: bool = Field(description="Whether a job's owner can be told of its end by e-mail.")
 
 
 @router.get("/options")
@@ -63,4 +65,5 @@ async def options(context: Ctx, _user: CurrentUser) -> OptionsBody:
         defaults=DefaultsBody.model_validate(JobSpec()),
         max_upload_bytes=context.rules.max_upload_bytes,
         runners_online=found.runners_online,
+        emails=context.smtp is not None,
     )

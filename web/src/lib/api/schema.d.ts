@@ -2190,6 +2190,11 @@ export interface components {
             max_upload_bytes: number;
             /** Runners Online */
             runners_online: number;
+            /**
+             * Emails
+             * @description Whether a job's owner can be told of its end by e-mail.
+             */
+            emails: boolean;
         };
         /**
          * Outputs

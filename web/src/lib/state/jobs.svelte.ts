@@ -51,8 +51,13 @@ export class JobList {
   }
 
   /** Asks for a job on a recording that a runner fetches from `url`. */
-  async submitLink(url: string, keep: boolean, spec: Partial<JobSpec>): Promise<void> {
-    const body = { input: { url, keep }, spec: spec as JobSpec };
+  async submitLink(
+    url: string,
+    keep: boolean,
+    spec: Partial<JobSpec>,
+    email: boolean,
+  ): Promise<void> {
+    const body = { input: { url, keep }, spec: spec as JobSpec, notify: { email } };
     const headers = { "Idempotency-Key": idempotencyKey() };
     this.#put(await ask(api.POST("/api/jobs", { body, headers })));
   }

@@ -25,6 +25,7 @@ export class Upload {
     readonly id: number,
     readonly file: File,
     readonly spec: Partial<JobSpec>,
+    readonly email = false,
   ) {}
 
   /** Sends the file and asks for the job; a second run goes on where the first one failed. */
@@ -66,7 +67,11 @@ export class Upload {
   }
 
   async #submit(mediaId: string): Promise<void> {
-    const body = { input: { media_id: mediaId, keep: false }, spec: this.spec as JobSpec };
+    const body = {
+      input: { media_id: mediaId, keep: false },
+      spec: this.spec as JobSpec,
+      notify: { email: this.email },
+    };
     const headers = { "Idempotency-Key": this.#key };
     await ask(api.POST("/api/jobs", { body, headers }));
   }
@@ -83,8 +88,8 @@ class Uploads {
     return this.items.some((upload) => upload.state !== "failed");
   }
 
-  add(files: readonly File[], spec: Partial<JobSpec>): void {
-    for (const file of files) this.items.push(new Upload(++this.#last, file, spec));
+  add(files: readonly File[], spec: Partial<JobSpec>, email = false): void {
+    for (const file of files) this.items.push(new Upload(++this.#last, file, spec, email));
     this.#next();
   }
 
