@@ -430,6 +430,22 @@ async def test_a_retry_needs_fresh_urls_once_the_old_ones_expired(
     assert (await again(ann, job, {"input": {"url": presigned()}})).status_code == 200
 
 
+async def test_a_fresh_url_is_looked_at_though_the_recording_was_kept(
+    shared: App, ann: Person
+) -> None:
+    """It is what the recording is fetched from once that has been deleted."""
+    stored = await make_job(
+        shared.context.database, ann.user, source=Source(url=TALK), state=JobState.FAILED
+    )
+    job = {"id": str(stored.id)}
+
+    assert problem(await again(ann, job, {"input": {"url": "ftp://example.org/a"}})) == (
+        422,
+        "url_invalid",
+    )
+    assert (await again(ann, job, {"input": {"url": TALK}})).status_code == 200
+
+
 async def test_an_uploaded_recording_takes_no_url(ann: Person, runner: Runner) -> None:
     job = await ann.job(runner)
     await ann.client.post(f"/api/jobs/{job['id']}/cancel")

@@ -148,6 +148,27 @@ async def test_what_is_kept_does_not_come_back(database: Database) -> None:
     assert await claim(database, YOU, now=MUCH_LATER) == []
 
 
+async def test_keeping_waits_for_nobody(database: Database) -> None:
+    """One is being called off: on PostgreSQL, who waited for it might wait crosswise."""
+    one, two = await make(database, 2)
+    await claim(database)
+
+    async def extend() -> None:
+        async with database.write_once() as transaction:
+            ids = [one.id, two.id]
+            await table.extend(transaction.connection, ME, ids, MUCH_LATER)
+
+    async with database.write() as transaction:
+        await table.cancel(transaction.connection, [one.id], NOW, "called off")
+        extending = asyncio.create_task(extend())
+        if not database.is_sqlite:
+            await asyncio.wait_for(extending, 10)
+    await extending
+
+    assert (await find(database, one)).state is DeliveryState.CANCELED
+    assert (await find(database, two)).next_at == MUCH_LATER
+
+
 async def test_what_is_given_back_costs_nothing(database: Database) -> None:
     mine, yours = await make(database, 2)
     await claim(database, ME, limit=1)

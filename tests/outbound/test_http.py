@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -291,7 +292,14 @@ async def test_no_answer(server: Misbehaving, answer: Any, words: str) -> None:
     assert "secret" not in str(failure.value)
 
 
-async def test_an_answer_that_drips_its_header(server: Misbehaving) -> None:
+@pytest.mark.parametrize(
+    "limits",
+    [{"whole_seconds": 0.5}, {"connect_seconds": 0.1, "read_seconds": 0.1}],
+    ids=["the whole", "some of each time-out"],
+)
+async def test_an_answer_that_drips_its_header(
+    server: Misbehaving, limits: dict[str, float]
+) -> None:
     async def act(_: Any, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\n")
         while True:
@@ -299,9 +307,23 @@ async def test_an_answer_that_drips_its_header(server: Misbehaving) -> None:
             await writer.drain()
             await asyncio.sleep(0.05)
 
-    async with Outbound(LOCAL, whole_seconds=0.5) as outbound:
+    async with Outbound(LOCAL, **limits) as outbound:
         with pytest.raises(Unreachable, match="too long in all"):
-            await outbound.put(server.at("/a", act), b"")
+            await outbound.put(server.at("/a", act), b"bytes")
+
+
+async def test_a_slow_line_has_time_for_what_is_long(server: Misbehaving) -> None:
+    """It takes longer than dripping may, since there is more to send."""
+
+    async def act(_: Any, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(1.0)
+        writer.write(b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n")
+        await writer.drain()
+
+    async with Outbound(LOCAL, connect_seconds=0.1, read_seconds=1.5) as outbound:
+        outbound._head_seconds = 0.1
+        answer = await outbound.put(server.at("/a", act), b"0" * 64 * 1024)
+    assert answer.status == 201
 
 
 async def test_an_answer_whose_body_does_not_come(server: Misbehaving) -> None:
@@ -328,6 +350,28 @@ async def test_a_dns_that_does_not_answer() -> None:
     async with Outbound(Policy(), connect_seconds=0.2, resolve=stuck) as outbound:
         with pytest.raises(Unreachable, match="took too long"):
             await got(outbound, "http://slow.example.org/")
+
+
+async def test_names_that_do_not_answer_hold_up_no_other_work(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked, answer = threading.Semaphore(0), threading.Event()
+
+    def stuck(*_: object, **__: object) -> list[object]:
+        asked.release()
+        answer.wait(20)
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", stuck)
+    looking = [asyncio.create_task(resolved(f"{number}.example", 80)) for number in range(32)]
+    try:
+        async with asyncio.timeout(10):
+            while asked._value < 32:
+                await asyncio.sleep(0.01)
+            assert await asyncio.to_thread(lambda: "done") == "done"
+    finally:
+        answer.set()
+        await asyncio.gather(*looking)
 
 
 async def test_the_systems_resolver_reads_odd_notations() -> None:

@@ -9,10 +9,12 @@ from sqlalchemy import select
 
 from rhapsode.database import jobs as jobs_table
 from rhapsode.database import media as media_table
+from rhapsode.database import partials as partials_table
 from rhapsode.database.tables import media, runners
 from rhapsode.domain.errors import NotFound, Unavailable
 from rhapsode.domain.jobs import JobState
 from rhapsode.domain.media import Media, MediaId, MediaState
+from rhapsode.domain.transcripts import Segment
 from rhapsode.services import media as media_service
 from rhapsode.services import sweeping
 from rhapsode.services.context import Context, new_id, now
@@ -128,6 +130,23 @@ async def test_what_has_expired_is_forgotten(app: App) -> None:
 
     async with app.context.database.read() as connection:
         assert list((await connection.execute(select(runners.c.id))).scalars()) == []
+
+
+async def test_partials_are_forgotten_soon_after_their_jobs_end(app: App) -> None:
+    database = app.context.database
+    running = await rows.make_job(database, app.admin)
+    ended = await rows.make_job(database, app.admin, state=JobState.FAILED)
+    await rows.set_job(database, ended.id, finished_at=now() - timedelta(minutes=5))
+    async with database.write() as transaction:
+        for job in (running, ended):
+            heard = [Segment(0.0, 1.0, "Sing to me")]
+            await partials_table.insert(transaction.connection, job.id, 1, 0, heard)
+
+    await sweeping.clean_up(app.context)
+
+    async with database.read() as connection:
+        assert await partials_table.since(connection, ended.id, 0, 0) == []
+        assert len(await partials_table.since(connection, running.id, 0, 0)) == 1
 
 
 async def test_a_sweep_that_fails_does_not_end_the_sweeping(

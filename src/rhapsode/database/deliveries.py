@@ -199,11 +199,23 @@ def _claimed(sender: UUID, ids: Collection[DeliveryId]) -> Update:
     )
 
 
+def _under_way(sender: UUID, ids: Collection[DeliveryId]) -> Update:
+    """The same for several at once. What is being settled or called off meanwhile is left
+    out: who waits for the locks of many rows in any order may wait crosswise.
+    """
+    free = (
+        select(deliveries.c.id)
+        .where(deliveries.c.id.in_(list(ids)), deliveries.c.claimed_by == sender)
+        .with_for_update(skip_locked=True)
+    )
+    return _claimed(sender, ids).where(deliveries.c.id.in_(free))
+
+
 async def extend(
     connection: AsyncConnection, sender: UUID, ids: Collection[DeliveryId], until: datetime
 ) -> None:
     """Keep what is still being sent."""
-    await connection.execute(_claimed(sender, ids).values(next_at=until))
+    await connection.execute(_under_way(sender, ids).values(next_at=until))
 
 
 async def give_back(
@@ -215,7 +227,7 @@ async def give_back(
         "claimed_by": None,
         "attempts": deliveries.c.attempts - 1,
     }
-    return (await connection.execute(_claimed(sender, ids).values(values))).rowcount
+    return (await connection.execute(_under_way(sender, ids).values(values))).rowcount
 
 
 async def note(

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from rhapsode.database.tables import jobs
 from rhapsode.database.tables import partial_segments as table
 from rhapsode.domain.jobs import JobId
 from rhapsode.domain.transcripts import Segment
@@ -52,3 +54,9 @@ async def since(
     query = select(table).where(table.c.job_id == job_id, later)
     rows = await connection.execute(query.order_by(table.c.attempt, table.c.number))
     return [Partial(row.attempt, row.number, Segment(**row.document)) for row in rows]
+
+
+async def forget(connection: AsyncConnection, since: datetime) -> None:
+    """Remove those of jobs that ended before that: whoever followed has heard them."""
+    over = select(jobs.c.id).where(jobs.c.id == table.c.job_id, jobs.c.finished_at < since)
+    await connection.execute(table.delete().where(over.exists()))

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, func, select
+from sqlalchemy import Row, Select, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from rhapsode.database.tables import users, webhook_endpoints
@@ -111,28 +111,34 @@ async def lock(
 
 async def all_of(connection: AsyncConnection, user_id: UserId) -> list[Endpoint]:
     """A user's endpoints, newest first."""
-    query = (
+    found = await connection.execute(_of(user_id))
+    return [endpoint_from_row(row) for row in found]
+
+
+def _of(user_id: UserId) -> Select[Any]:
+    return (
         select(webhook_endpoints)
         .where(webhook_endpoints.c.user_id == user_id)
         .order_by(webhook_endpoints.c.id.desc())
     )
-    return [endpoint_from_row(row) for row in await connection.execute(query)]
 
 
 async def subscribed(
     connection: AsyncConnection, user_id: UserId, event: Event
 ) -> list[Endpoint]:
-    """The user's endpoints that are to be told of an event."""
-    found = await all_of(connection, user_id)
+    """The user's endpoints that are to be told of an event; until the commit they stay."""
+    rows = await connection.execute(_of(user_id).with_for_update(read=True, key_share=True))
+    found = [endpoint_from_row(row) for row in rows]
     return [endpoint for endpoint in found if is_subscribed(endpoint, event)]
 
 
-async def disable(connection: AsyncConnection, endpoint_id: EndpointId, reason: str) -> bool:
-    """Send nothing there any more; False where that is so already."""
+async def disable(connection: AsyncConnection, endpoint: Endpoint, reason: str) -> bool:
+    """Send nothing to this URL any more; False where that is so already, or it has changed."""
     statement = (
         webhook_endpoints.update()
         .where(
-            webhook_endpoints.c.id == endpoint_id,
+            webhook_endpoints.c.id == endpoint.id,
+            webhook_endpoints.c.url == endpoint.url,
             webhook_endpoints.c.disabled_reason.is_(None),
         )
         .values(disabled_reason=reason)

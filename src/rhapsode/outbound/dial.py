@@ -9,6 +9,8 @@ import asyncio
 import socket
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from ipaddress import ip_address
 from typing import Any
 
@@ -21,10 +23,14 @@ Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 """The numeric addresses of a host name, the preferred one first; OSError for none."""
 
 
+_LOOKUPS = ThreadPoolExecutor(32, "lookup")
+"""Apart from the threads of all other work: names that do not answer hold theirs for long."""
+
+
 async def resolved(host: str, port: int) -> Sequence[str]:
     """What the system's resolver says; it also reads notations such as `127.1` and `0x7f.1`."""
-    loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    look_up = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+    found = await asyncio.get_running_loop().run_in_executor(_LOOKUPS, look_up)
     return list(dict.fromkeys(str(item[4][0]) for item in found))
 
 

@@ -30,6 +30,10 @@ Body = bytes | Path | Callable[[], AsyncIterator[bytes]]
 
 _BLOCK_BYTES = 256 * 1024
 _ANSWER_BYTES = 16 * 1024
+_SLOWEST = 16 * 1024
+"""Bytes a second that a line must carry of what is sent."""
+_ROUNDS = 4
+"""How often connecting and being silent may take all their time, in one attempt."""
 _REDIRECTS = {301, 302, 303, 307, 308}
 _SAME_METHOD = {307, 308}
 _SECRET_HEADERS = {"authorization", "cookie", "proxy-authorization"}
@@ -53,8 +57,9 @@ class Outbound:
 
     No proxy of the environment is used, no cookie is kept. Raises Refused for an address
     that `policy` does not allow, Unreachable where no answer came, Invalid for what is no
-    URL. `connect_seconds` is for name and connection, `read_seconds` for each silence, and
-    `whole_seconds` for all of one `put` or `post`. `resolve` is the seam for tests.
+    URL. `connect_seconds` is for name and connection, `read_seconds` for each silence. All of
+    one `put` or `post` takes no longer than some of both and what a slow line needs for the
+    body, and than `whole_seconds`. `resolve` is the seam for tests.
     """
 
     def __init__(
@@ -107,7 +112,7 @@ class Outbound:
         started = time.monotonic()
         opened = self._opened(method, url, body, headers or {}, hops)
         try:
-            async with asyncio.timeout(self._whole_seconds), opened as response:
+            async with asyncio.timeout(self._most_seconds(headers, body)), opened as response:
                 latency = time.monotonic() - started
                 return Answer(
                     status=response.status_code,
@@ -117,6 +122,14 @@ class Outbound:
                 )
         except TimeoutError:
             raise unreachable(shown(url), "it took too long in all") from None
+
+    def _most_seconds(self, headers: Mapping[str, str] | None, body: Body) -> float:
+        """Who answers a byte at a time must not keep others waiting for an hour."""
+        told = {
+            name.lower(): value for name, value in {**(headers or {}), **_length(body)}.items()
+        }
+        size = len(body) if isinstance(body, bytes) else int(told.get("content-length", 0))
+        return min(self._whole_seconds, _ROUNDS * self._head_seconds + size / _SLOWEST)
 
     async def _start_of(self, response: httpx.Response) -> bytes:
         """The beginning of the body, or as much of it as comes in time: the status counts."""

@@ -38,7 +38,7 @@ async def retry(context: Context, user: User, job_id: JobId, fresh: Fresh) -> Jo
         return await deliveries.resend(context, user, job_id, fresh.outputs)
     ensure_allowed(job.state, Change.RETRY)
     source, outputs = _fresh_source(job, fresh), {**job.outputs, **fresh.outputs}
-    fetched = source if job.media_id is None else None
+    fetched = source if job.media_id is None or fresh.input_url is not None else None
     await sources.ensure_usable(context, job.spec, fetched, outputs)
     return await _queue_again(context, job, source, outputs)
 

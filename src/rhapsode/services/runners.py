@@ -1,5 +1,6 @@
 """Runners: let in by a token, registered, and given jobs."""
 
+import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -7,7 +8,7 @@ from uuid import UUID
 
 from rhapsode.database import jobs as jobs_table
 from rhapsode.database import runners as table
-from rhapsode.domain.errors import Denied, DomainError, Invalid, NotFound
+from rhapsode.domain.errors import Conflict, Denied, DomainError, Invalid, NotFound
 from rhapsode.domain.jobs import Job, JobError, JobId, RunnerId
 from rhapsode.domain.runners import (
     AssignedMedia,
@@ -195,6 +196,26 @@ async def _note_seen(context: Context, runner: Runner) -> None:
 
 
 async def _claim(context: Context, runner: Runner) -> Assignment | None:
+    while (claimed := await _taken(context, runner)) is not None:
+        job, media = claimed
+        try:
+            assignment = _assigned(context, job, media)
+        except DomainError as error:  # one such job must not stop the queue
+            await _turned_down(context, Lease(runner.id, job.id, job.attempt), error)
+            continue
+        context.recorder.claimed(job, (now() - job.queued_at).total_seconds())
+        return assignment
+    return None
+
+
+async def _turned_down(context: Context, lease: Lease, error: DomainError) -> None:
+    """Fail a job that cannot be handed out, unless it was called off in this very moment."""
+    with contextlib.suppress(Conflict):
+        reason = JobError(error.code, str(error))
+        await leases.failure(context, lease, reason, permanent=True)
+
+
+async def _taken(context: Context, runner: Runner) -> tuple[Job, AssignedMedia | None] | None:
     moment = now()
     async with context.database.write_once() as transaction:
         claimed = await jobs_table.claim(
@@ -205,19 +226,9 @@ async def _claim(context: Context, runner: Runner) -> Assignment | None:
             now=moment,
             lease_expires_at=context.lease_end(),
         )
-        if claimed is None:
-            return None
-        job, media = claimed
-        transaction.signal(changed(job))
-    try:
-        assignment = _assigned(context, job, media)
-    except DomainError as error:  # one such job must not stop the queue
-        lease = Lease(runner.id, job.id, job.attempt)
-        reason = JobError(error.code, str(error))
-        await leases.failure(context, lease, reason, permanent=True)
-        return await _claim(context, runner)
-    context.recorder.claimed(job, (moment - job.queued_at).total_seconds())
-    return assignment
+        if claimed is not None:
+            transaction.signal(changed(claimed[0]))
+    return claimed
 
 
 def _assigned(context: Context, job: Job, media: AssignedMedia | None) -> Assignment:

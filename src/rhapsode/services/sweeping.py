@@ -8,6 +8,7 @@ import structlog
 
 from rhapsode.database import idempotency as idempotency_table
 from rhapsode.database import jobs as jobs_table
+from rhapsode.database import partials as partials_table
 from rhapsode.database import runners as runners_table
 from rhapsode.database import users as users_table
 from rhapsode.domain.errors import DomainError
@@ -21,6 +22,7 @@ from rhapsode.services.jobs import changed, queued, stopped
 BATCH = 200
 _FORGET_RUNNERS_SECONDS = 7 * 86400.0
 _FORGET_KEYS_SECONDS = 86400.0
+_FORGET_PARTIALS_SECONDS = 60.0
 _CLEAN_UP_EVERY = 60
 
 EXHAUSTED = JobError(
@@ -111,7 +113,7 @@ async def wake(context: Context) -> None:
 
 
 async def clean_up(context: Context) -> None:
-    """Forget what has expired: logins, idempotency keys, runners long unseen."""
+    """Forget what has expired: logins, idempotency keys, runners long unseen, partials."""
     moment = now()
     async with context.database.write() as transaction:
         connection = transaction.connection
@@ -121,4 +123,7 @@ async def clean_up(context: Context) -> None:
         )
         await runners_table.forget_unseen(
             connection, moment - timedelta(seconds=_FORGET_RUNNERS_SECONDS)
+        )
+        await partials_table.forget(
+            connection, moment - timedelta(seconds=_FORGET_PARTIALS_SECONDS)
         )

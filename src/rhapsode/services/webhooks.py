@@ -220,7 +220,7 @@ async def delete(context: Context, user: User, endpoint_id: EndpointId) -> None:
 async def disable(context: Context, endpoint: Endpoint, reason: str) -> None:
     """Send nothing there any more, until its owner switches it on again."""
     async with context.database.write() as transaction:
-        if await table.disable(transaction.connection, endpoint.id, reason):
+        if await table.disable(transaction.connection, endpoint, reason):
             off = replace(endpoint, disabled_reason=reason)
             await _note(transaction, Action.WEBHOOK_DISABLED, off, None)
 
