@@ -4,7 +4,7 @@ BIN := .venv/bin
 DATA ?= data
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-chaos check format bench web docs wheel lock clean
+.PHONY: help demo serve test test-chaos check format bench bench-accuracy web docs wheel lock clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -37,6 +37,10 @@ format: .venv/dev ## Put the code into its form
 
 bench: .venv/dev ## The benchmarks, as ratios from one run
 	$(BIN)/python -m bench
+
+bench-accuracy: .venv/dev ## Word and speaker error rates, as tables for the docs
+	$(BIN)/python -m bench.accuracy $(BENCH)
+	$(BIN)/python -m bench.diarisation
 
 web: .venv/run ## The web page, built into the package where its sources are newer
 	@$(BIN)/python scripts/build_web.py

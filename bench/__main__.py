@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from bench import (
+    accuracy,
     by_url,
     deliveries,
     engine,
@@ -39,6 +40,7 @@ class Part(StrEnum):
     DELIVERIES = "deliveries"
     MEMORY = "memory"
     OPENAI = "openai"
+    ACCURACY = "accuracy"
 
 
 def main(
@@ -65,6 +67,9 @@ def main(
     rounds: Annotated[int, typer.Option(help="Queue: rounds; the median counts.")] = 3,
     turns: Annotated[int, typer.Option(help="Engine: rounds; the median counts.")] = 2,
     sent: Annotated[int, typer.Option(help="Deliveries: so many to a bad receiver.")] = 1000,
+    packages: Annotated[
+        str | None, typer.Option(help="Accuracy: site-packages with missing libraries.")
+    ] = None,
 ) -> None:
     """Measure Rhapsode against the parts that it is made of, in one run on this machine."""
     wanted = set(parts or Part)
@@ -77,6 +82,7 @@ def main(
         Part.QUEUE: lambda: _queues(kinds, sizes, counts, arrivals, rounds),
         Part.OPENAI: lambda: _openai(jobs),
         Part.DELIVERIES: lambda: _deliveries(kinds, jobs, sent),
+        Part.ACCURACY: lambda: accuracy.measure((), packages, 5, 11)[1],
         Part.MEMORY: lambda: _memory(model, minutes, hours, speech_share, gigabytes),
     }
     figures = [figure for part in Part if part in wanted for figure in measured[part]()]
