@@ -4,11 +4,14 @@ from pathlib import Path
 
 import pytest
 from alembic.script import ScriptDirectory
+from sqlalchemy import select
 
 from rhapsode.database.engine import open_database
 from rhapsode.database.migrate import _config, differences, is_downgrade, migrate
+from rhapsode.database.tables import transcripts
 from rhapsode.domain.errors import Invalid
-from tests.database.rows import make_media, make_user
+from rhapsode.domain.jobs import JobState, Notify
+from tests.database.rows import NOW, find, make_job, make_media, make_user, set_job
 
 _SCRIPT = ScriptDirectory.from_config(_config())
 NEWEST = _SCRIPT.get_current_head()
@@ -30,6 +33,38 @@ async def test_migrations_go_down_and_up_again(database_url: str) -> None:
 
     assert await migrate(database, "base") == "base"
     assert await migrate(database) == NEWEST
+    await database.close()
+
+
+async def test_jobs_outlive_the_way_down_and_up(database_url: str) -> None:
+    database = open_database(database_url)
+    await migrate(database)
+    user = await make_user(database)
+    finished = await make_job(database, user, state=JobState.FINISHED)
+    delivering = await make_job(
+        database, user, state=JobState.DELIVERING, outputs={"txt": "https://example.org/txt"}
+    )
+    failed = await make_job(database, user, state=JobState.FAILED)
+    for job in (finished, delivering):
+        await set_job(database, job.id, transcribed_at=NOW)
+        async with database.write() as transaction:
+            row = {"job_id": job.id, "attempt": 1, "document": b"", "created_at": NOW}
+            await transaction.connection.execute(transcripts.insert().values(row))
+    await set_job(database, finished.id, finished_at=NOW)
+
+    await migrate(database, "0001")
+    await migrate(database)
+
+    after = [await find(database, job.id) for job in (finished, delivering, failed)]
+    assert [(job.state, job.transcribed_at, job.finished_at) for job in after] == [
+        (JobState.FINISHED, NOW, NOW),
+        (JobState.FINISHED, NOW, NOW),
+        (JobState.FAILED, None, None),
+    ]
+    assert [(job.outputs, job.notify) for job in after] == [({}, Notify())] * 3
+    async with database.read() as connection:
+        kept = (await connection.execute(select(transcripts.c.job_id))).scalars()
+        assert set(kept) == {finished.id, delivering.id}
     await database.close()
 
 

@@ -13,11 +13,13 @@ import pytest
 from sqlalchemy import select
 
 from rhapsode.database import uploads as table
+from rhapsode.database.audit import AuditFilter
 from rhapsode.database.tables import media as media_table
 from rhapsode.database.tables import uploads as uploads_table
+from rhapsode.domain.audit import Action
 from rhapsode.domain.errors import Conflict, DomainError, Invalid, Limited, Unavailable
 from rhapsode.domain.uploads import Upload, UploadError, UploadId, UploadState, parts_prefix
-from rhapsode.services import assembling, inflow, media, sweeping, uploads
+from rhapsode.services import assembling, audit, inflow, media, sweeping, uploads
 from rhapsode.services.context import Context, now
 from rhapsode.services.uploads import Piece
 from rhapsode.storage.objects import StoreConfig
@@ -307,6 +309,10 @@ async def test_objects_of_uploads_that_nobody_knows_go(app: App, wav: bytes) -> 
 
     assert removed == 1
     assert {key.split("/")[1] for key in await objects(app)} == {str(known.id), "not-ours"}
+    trail = await audit.page(app.context, AuditFilter(subject=str(unknown)), 10)
+    assert [(item.action, item.detail) for item in trail] == [
+        (Action.UPLOAD_DELETED, {"reason": "orphan"})
+    ]
 
 
 async def test_who_was_replaced_changes_nothing(app: App, wav: bytes) -> None:

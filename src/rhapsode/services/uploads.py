@@ -369,10 +369,13 @@ async def sweep_orphans(context: Context) -> int:
     ids = list(_ids_among(await context.store.folders(PREFIX)))
     async with context.database.read() as connection:
         known = await table.known(connection, ids)
-    for upload_id in set(ids) - known:
+    orphans = set(ids) - known
+    for upload_id in orphans:
+        async with context.database.write() as transaction:
+            await audit.deleted(transaction, Action.UPLOAD_DELETED, upload_id, Reason.ORPHAN)
         await context.store.delete_below(parts_prefix(upload_id))
-    context.recorder.deleted("upload", Reason.ORPHAN, len(set(ids) - known))
-    return len(set(ids) - known)
+        context.recorder.deleted("upload", Reason.ORPHAN)
+    return len(orphans)
 
 
 def _ids_among(names: Iterable[str]) -> Iterator[UploadId]:
