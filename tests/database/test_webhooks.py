@@ -3,6 +3,9 @@
 import asyncio
 from dataclasses import replace
 
+import pytest
+from sqlalchemy.exc import IntegrityError
+
 from rhapsode.database import deliveries as deliveries_table
 from rhapsode.database import webhooks as table
 from rhapsode.database.engine import Database
@@ -85,3 +88,13 @@ async def test_what_an_earlier_url_answered_switches_off_no_later_one(
         assert not await table.disable(transaction.connection, before, "gone")
         assert await table.disable(transaction.connection, after, "gone")
         assert not await table.disable(transaction.connection, after, "again")
+
+
+async def test_an_error_of_the_database_shows_no_signing_key(database: Database) -> None:
+    """Errors that nobody foresaw are logged as they are."""
+    endpoint = await make(database)
+    with pytest.raises(IntegrityError) as error:
+        async with database.write() as transaction:
+            await table.insert(transaction.connection, endpoint)
+
+    assert "whsec_" not in str(error.value)

@@ -129,7 +129,10 @@ class Database:
     async def apart(self) -> AsyncIterator[AsyncConnection]:
         """A connection beside the pool, for who keeps it: the pool is for the others."""
         engine = create_async_engine(
-            self.engine.url, poolclass=NullPool, connect_args=dict(_CONNECT)
+            self.engine.url,
+            poolclass=NullPool,
+            connect_args=dict(_CONNECT),
+            hide_parameters=True,
         )
         try:
             async with engine.connect() as connection:
@@ -164,6 +167,7 @@ def open_database(url: str, *, pool_size: int = 10) -> Database:
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=BUSY_SECONDS,
+            hide_parameters=True,  # in errors, which are logged: keys and presigned URLs
         )
         _set_up_sqlite(engine)
     else:
@@ -173,6 +177,7 @@ def open_database(url: str, *, pool_size: int = 10) -> Database:
             max_overflow=0,
             pool_timeout=BUSY_SECONDS,
             connect_args=_CONNECT,
+            hide_parameters=True,
         )
         _check_stale_connections(engine)
     return Database(engine, Signals())
