@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
 
 from bench import clips, hush, reader
@@ -26,7 +27,6 @@ POINTS_LOST = 0.2
 """Points of word error rate that our way may cost against the library alone."""
 
 SPLIT_POINTS = 0.3
-BATCH = 4
 MODELS = (
     ("faster-whisper", "tiny.en"),
     ("faster-whisper", "base"),
@@ -80,9 +80,7 @@ class Subject:
         """`engine/model`."""
         return f"{self.engine}/{self.model}"
 
-    def read(
-        self, way: str, recordings: Sequence[Path], batch: int = 1, words: Sequence[str] = ()
-    ) -> Reading:
+    def read(self, way: str, recordings: Sequence[Path], words: Sequence[str] = ()) -> Reading:
         """What it hears in these."""
         note(f"accuracy: {self.name}, {way}, {len(recordings)} recordings")
         return reader.read(
@@ -91,7 +89,6 @@ class Subject:
                 self.folder,
                 way,
                 tuple(recordings),
-                batch=batch,
                 hotwords=tuple(words),
                 packages=self.packages,
             )
@@ -239,7 +236,7 @@ def clip_figures(results: Sequence[Heard]) -> list[Figure]:
 
 @dataclass(frozen=True, slots=True)
 class Seams:
-    """A long recording read in one call, in blocks, and with windows in batches."""
+    """A long recording read in one call, in blocks, and through the pipeline."""
 
     subject: Subject
     scores: dict[str, Score]
@@ -248,30 +245,25 @@ class Seams:
 
 def seams(subject: Subject, long: Clip) -> Seams:
     """What cutting costs."""
-    ways = {WHOLE: (WHOLE, 1), SPLIT: (SPLIT, 1), "pipeline": (OURS, 1)}
-    if subject.engine == "faster-whisper":
-        ways["batches"] = (OURS, BATCH)
     scores, paces = {}, {}
-    for name, (way, batch) in ways.items():
-        (text,) = subject.read(way, [long.path], batch).texts
-        scores[name] = scored(long, text.text)
-        paces[name] = text.seconds / length(long)
+    for way in (WHOLE, SPLIT, OURS):
+        (text,) = subject.read(way, [long.path]).texts
+        scores[way] = scored(long, text.text)
+        paces[way] = text.seconds / length(long)
     return Seams(subject, scores, paces)
 
 
 def seam_table(found: Sequence[Seams]) -> str:
     """Word error rates, and seconds a second of sound."""
-    names = [WHOLE, SPLIT, "pipeline", "batches"]
-    head = ["Model", "in one call", "in blocks of 30 s", "pipeline", f"batches of {BATCH}"]
-    return markdown(
-        head, [[one.subject.name, *(_seam(one, name) for name in names)] for one in found]
-    )
-
-
-def _seam(found: Seams, name: str) -> str:
-    if name not in found.scores:
-        return "–"
-    return f"{found.scores[name].percent:.2f} % ({found.paces[name]:.2f})"
+    head = ["Model", "in one call", "in blocks of 30 s", "pipeline"]
+    rows = [
+        [
+            one.subject.name,
+            *(f"{one.scores[way].percent:.2f} % ({one.paces[way]:.2f})" for way in one.scores),
+        ]
+        for one in found
+    ]
+    return markdown(head, rows)
 
 
 def seam_figures(found: Sequence[Seams]) -> list[Figure]:
@@ -319,11 +311,9 @@ def _hushes(minutes: float) -> Iterator[tuple[str, Path]]:
 
 
 def _between(spoken: Clip) -> Clip:
-    """Somebody speaks, then ten seconds of each kind of sound, and speaks again."""
-    import numpy as np
-
+    """Somebody speaks, then ten seconds of every fourth kind of sound, and speaks again."""
     sounds, texts = [clips.decoded(spoken.path)], [spoken.text]
-    for kind in hush.KINDS:
+    for kind in list(hush.KINDS)[1::4]:
         sounds += [hush.made(kind, 10), clips.decoded(spoken.path)]
         texts.append(spoken.text)
     path = _SOUNDS / "between.wav"

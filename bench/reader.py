@@ -33,7 +33,6 @@ class Order:
     way: str
     recordings: tuple[Path, ...]
     threads: int = 2
-    batch: int = 1
     hotwords: tuple[str, ...] = ()
     packages: str | None = None
 
@@ -98,7 +97,7 @@ def _way(order: Order) -> Read:
 
         call = bare(order.engine, order.folder, order.threads)
         return lambda path: call(_samples(path))
-    settings = LoadSettings(device="cpu", threads=order.threads, batch=order.batch)
+    settings = LoadSettings(device="cpu", threads=order.threads)
     transcriber = registry.ready(order.engine).load(order.folder, settings)
     if order.way == OURS:
         return lambda path: _piped(transcriber, path, order.hotwords)

@@ -97,7 +97,6 @@ def in_words(settings: "LoadSettings") -> str:
         settings.device if settings.device != "auto" else "",
         settings.compute_type if settings.compute_type != "auto" else "",
         f"{settings.threads} thread{'s' * (settings.threads != 1)}" if settings.threads else "",
-        f"{settings.batch} windows at once" if settings.batch > 1 else "",
     ]
     return ", ".join(filter(None, parts)) or "the engine's own choice"
 

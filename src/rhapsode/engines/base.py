@@ -77,13 +77,11 @@ class LoadSettings:
     """How to load a model; `auto` and None leave the choice to the engine.
 
     `device` is `auto`, `cpu` or `cuda`; `compute_type` is a name of the engine's own.
-    `batch` is how many windows to decode at once, for engines that can.
     """
 
     device: str = "auto"
     compute_type: str = "auto"
     threads: int | None = None
-    batch: int = 1
 
 
 @dataclass(frozen=True, slots=True)

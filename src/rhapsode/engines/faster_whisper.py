@@ -17,7 +17,6 @@ import numpy as np
 
 from rhapsode.domain.errors import Unavailable
 from rhapsode.domain.transcripts import Segment, Word
-from rhapsode.engines import batched
 from rhapsode.engines.base import (
     SAMPLE_RATE,
     Availability,
@@ -68,17 +67,21 @@ class FasterWhisper:
             return Availability(True, "unknown version")
 
     def choices(self, settings: LoadSettings) -> Choices:
-        """Threads on a CPU, batches, number formats; the CPU too, where there is a card."""
+        """Threads on a CPU, number formats, and the CPU too, where there is a card.
+
+        No batches: the library decodes a window of a batch once and does not go on where the
+        text broke off, so words at its end get lost; read again, they cost what was gained.
+        """
         if settings.device == "cpu" or not _has_cuda():
             formats = _supported("cpu", "bfloat16", "float32")
-            return {"threads": thread_choices(), "batch": (2, 4), "compute_type": formats}
+            return {"threads": thread_choices(), "compute_type": formats}
         formats = _supported("cuda", "int8_float16", "bfloat16")
-        return {"batch": (8, 16, 32), "compute_type": formats, "device": ("cpu",)}
+        return {"compute_type": formats, "device": ("cpu",)}
 
     def load(self, model: Path, settings: LoadSettings) -> "LoadedModel":
         """Loads the weights; on a CPU as 8-bit integers unless told otherwise."""
         try:
-            return LoadedModel(_loaded(model, settings), settings.batch)
+            return LoadedModel(_loaded(model, settings))
         except (RuntimeError, ValueError, OSError) as error:
             raise _unloadable(model, settings, error) from error
 
@@ -91,13 +94,12 @@ class _Stopped(Exception):
 
 
 class LoadedModel:
-    """A `Transcriber` over one WhisperModel, which decodes `batch` windows at a time."""
+    """A `Transcriber` over one WhisperModel."""
 
-    def __init__(self, model: Any, batch: int = 1) -> None:
+    def __init__(self, model: Any) -> None:
         self.languages = _languages(model)
         self.takes = wishes(self.languages)
         self._model = model
-        self._batch = batch
         self._calls = Calls(NAME)
 
     def detect_language(self, samples: Samples) -> LanguageGuess:
@@ -143,20 +145,14 @@ class LoadedModel:
     ) -> None:
         self._model.stop = stop
         try:
-            for segment in self._segments(samples, _arguments(self._model, language, options)):
-                emit(segment)
+            arguments = _arguments(self._model, language, options)
+            found, _ = self._model.transcribe(samples, **arguments)
+            for segment in found:
+                emit(_segment(segment))
         except _Stopped:
             raise Canceled from None
         finally:
             self._model.stop = None
-
-    def _segments(self, samples: Samples, arguments: dict[str, Any]) -> Iterator[Segment]:
-        # One window has nothing to share a batch with.
-        if self._batch > 1 and len(samples) > _WINDOW:
-            yield from batched.segments(self._model, samples, self._batch, arguments, _segment)
-            return
-        found, _ = self._model.transcribe(samples, **arguments)
-        yield from map(_segment, found)
 
 
 def _unloadable(model: Path, settings: LoadSettings, error: Exception) -> Unavailable:

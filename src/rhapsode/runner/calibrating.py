@@ -36,11 +36,8 @@ READING_SECONDS = 2.0
 """How long one reading of the sample should take at least: shorter ones scatter."""
 
 MOST_TIMES = 90
-"""Eighteen minutes of the sample: enough for the largest batch of half minutes."""
-
 LEAST_GAIN = 1.05
 MOST_WORSE = 0.005
-_WINDOW_SECONDS = 30.0
 _PAUSE = np.zeros(SAMPLE_RATE, np.float32)
 
 
@@ -155,12 +152,10 @@ class _Search:
     def _trials(self, own: Measured) -> Iterator[tuple[str, Any]]:
         """What to vary, and how."""
         for name, values in own.choices.items():
-            if getattr(self.asked, name) not in {None, "auto", 1}:
+            if getattr(self.asked, name) not in {None, "auto"}:
                 continue  # fixed by whoever asked
             for value in values:
-                # A batch that the recording does not fill would be measured half empty.
-                if name != "batch" or self.seconds >= _WINDOW_SECONDS * int(value):
-                    yield name, value
+                yield name, value
 
     def _is_better(self, found: Measured, best: Measured, own: Measured) -> bool:
         if self._errors(found) > self._errors(own) + MOST_WORSE:
