@@ -303,6 +303,15 @@ async def cancel(
     )
 
 
+async def forget_but_webhooks(connection: AsyncConnection, job_id: JobId) -> None:
+    """Remove the deliveries of a job that is to be deleted; webhooks carry all they need."""
+    await connection.execute(
+        deliveries.delete().where(
+            deliveries.c.job_id == job_id, deliveries.c.kind != DeliveryKind.WEBHOOK
+        )
+    )
+
+
 async def cancel_artifacts(
     connection: AsyncConnection, job_id: JobId, now: datetime, reason: str
 ) -> None:

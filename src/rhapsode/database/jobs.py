@@ -10,7 +10,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from rhapsode.database.tables import jobs, media, runners
 from rhapsode.domain.jobs import (
-    TERMINAL,
     TRANSITIONS,
     Change,
     Job,
@@ -383,14 +382,10 @@ async def retry(
     return await _applied(connection, statement)
 
 
-async def delete(
-    connection: AsyncConnection, job_id: JobId, *, only_ended: bool = False
-) -> bool:
-    """Remove a job and its transcript; False if it was not there, or has not ended."""
-    statement = jobs.delete().where(jobs.c.id == job_id)
-    if only_ended:
-        statement = statement.where(jobs.c.state.in_(sorted(TERMINAL)))
-    return (await connection.execute(statement)).rowcount > 0
+async def delete(connection: AsyncConnection, job_id: JobId) -> bool:
+    """Remove a job and its transcript; False if it was not there."""
+    result = await connection.execute(jobs.delete().where(jobs.c.id == job_id))
+    return result.rowcount > 0
 
 
 async def expire_leases(

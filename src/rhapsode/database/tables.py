@@ -304,7 +304,8 @@ deliveries = Table(
     metadata,
     Column("id", Uuid, primary_key=True),
     _owner(),
-    Column("job_id", Uuid, ForeignKey("jobs.id", ondelete="CASCADE"), index=True),
+    # A webhook outlives its job: whoever is told of a job's end may well delete it then.
+    Column("job_id", Uuid, ForeignKey("jobs.id", ondelete="SET NULL"), index=True),
     Column("endpoint_id", Uuid, ForeignKey("webhook_endpoints.id", ondelete="CASCADE")),
     Column("kind", String(16), nullable=False),
     Column("subject", String(40), nullable=False),

@@ -136,7 +136,7 @@ class Backoff:
 
     first: float = 5.0
     most: float = 3600.0
-    attempts: int = 12
+    attempts: int = 32
 
     def wait(self, attempts_made: int, chance: float) -> float:
         """Doubles each time up to `most`; `chance` (0 to 1) draws from its upper half."""

@@ -224,10 +224,11 @@ class Source:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notify:
-    """Who is told of a job's end beside the user's webhooks: by e-mail, by a PUT to a URL."""
+    """Who is told of a job's end: the user's webhooks, and by e-mail, by a PUT to a URL."""
 
     email: bool = False
     put_url: str | None = None
+    webhooks: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ import structlog
 
 from rhapsode.domain.audit import Reason
 from rhapsode.domain.errors import DomainError, Invalid, Unavailable
-from rhapsode.domain.jobs import TERMINAL, Job, JobId, JobSpec, JobState, Retention
+from rhapsode.domain.jobs import TERMINAL, Job, JobId, JobSpec, JobState, Notify, Retention
 from rhapsode.domain.media import Media
 from rhapsode.domain.transcripts import Segment, Transcript
 from rhapsode.domain.users import User
@@ -33,7 +33,8 @@ async def asked(
     context: Context, user: User, recording: Media, spec: JobSpec
 ) -> AsyncIterator[Job]:
     """A job on that recording; both are gone after the block, also in the middle of a run."""
-    order = JobOrder(spec=spec, media_id=recording.id, retention=_AT_ONCE)
+    quiet = Notify(webhooks=False)  # the answer tells its end
+    order = JobOrder(spec=spec, media_id=recording.id, retention=_AT_ONCE, notify=quiet)
     job: Job | None = None
     try:
         await ensure_taken(context, spec)

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from uuid import UUID
 
+from rhapsode.database import delivering
 from rhapsode.database import jobs as table
 from rhapsode.database import media as media_table
 from rhapsode.database import transcripts as transcripts_table
@@ -256,8 +257,11 @@ async def delete(
         recording = None
         if job.media_id is not None:  # before the job: two deletes must not wait crosswise
             recording = await media_table.lock(transaction.connection, job.media_id)
-        if not await table.delete(transaction.connection, job_id, only_ended=only_ended):
+        job = await delivering.lock(transaction.connection, job_id)
+        if job is None or (only_ended and job.state not in TERMINAL):
             raise not_found()
+        await outbox.deleted(transaction, job)
+        await table.delete(transaction.connection, job_id)
         await _note_deleted(transaction, job, reason, actor_id)
         orphan = None
         if recording is not None:

@@ -22,7 +22,7 @@ from rhapsode.domain.deliveries import (
     Endpoint,
     Event,
 )
-from rhapsode.domain.jobs import Job, JobState, Retention
+from rhapsode.domain.jobs import TERMINAL, Job, JobState, Notify, Retention
 from rhapsode.domain.retention import expiry
 from rhapsode.domain.urls import destination
 from rhapsode.domain.users import UserId
@@ -75,9 +75,9 @@ async def ended(transaction: Transaction, *jobs: Job) -> None:
     for job in jobs:
         event = EVENT_OF_STATE[job.state]
         asking = (job.user_id, event)
-        if asking not in known:
+        if job.notify.webhooks and asking not in known:
             known[asking] = await webhooks_table.subscribed(transaction.connection, *asking)
-        await post(transaction, *_news(job, event, known[asking]))
+        await post(transaction, *_news(job, event, known.get(asking, ())))
         await _keep_until(transaction, job)
 
 
@@ -98,7 +98,7 @@ def _news(job: Job, event: Event, endpoints: Iterable[Endpoint]) -> list[Deliver
             endpoint_id=endpoint.id,
             payload=job_message(event, job),
         )
-        for endpoint in endpoints
+        for endpoint in (endpoints if job.notify.webhooks else ())
     ]
     if job.notify.email:
         made.append(new_delivery(job, DeliveryKind.EMAIL, event, MAIL))
@@ -125,6 +125,22 @@ def new_delivery(
         created_at=moment,
         **given,
     )
+
+
+async def deleted(transaction: Transaction, job: Job) -> None:
+    """A job is about to be deleted: its webhooks are told all the same, and nobody else.
+
+    Where it had not ended, this is its end.
+    """
+    if job.state not in TERMINAL:
+        off = job.evolve(
+            state=JobState.CANCELED,
+            finished_at=now(),
+            notify=Notify(webhooks=job.notify.webhooks),
+            retention=Retention(),
+        )
+        await ended(transaction, off)
+    await table.forget_but_webhooks(transaction.connection, job.id)
 
 
 async def canceled(transaction: Transaction, job: Job) -> None:

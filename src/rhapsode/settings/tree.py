@@ -291,7 +291,7 @@ class Deliveries(Section):
     """How artifacts, webhooks and e-mails are sent, and sent again."""
 
     attempts: int = Field(
-        12, ge=1, le=100, description="How often a delivery is tried before it is given up."
+        32, ge=1, le=100, description="How often a delivery is tried before it is given up."
     )
     first_seconds: Seconds = Field(
         5.0, description="The wait before the second try; it doubles from there."
