@@ -103,7 +103,7 @@ def _beat(seconds: float, chance: np.random.Generator) -> Samples:
     snare = chance.standard_normal(len(times)) * np.exp(-18 * times)
     bass = [_plucked(chord[0] / 2, 0.5) for chord in _CHORDS]
     bars = [drum + 0.6 * low for low in bass for drum in (kick, snare)]
-    return _level(np.resize(np.concatenate(bars), _count(seconds)).astype(np.float32), 0.15)
+    return _level(np.resize(np.concatenate(bars), _count(seconds)).astype(np.float32), 0.1)
 
 
 def _applause(seconds: float, chance: np.random.Generator) -> Samples:
