@@ -123,15 +123,17 @@ class Sender:
         return min(max(seconds, _BREATH_SECONDS), self._pace.recheck_seconds)
 
     def _start(self, delivery: Delivery) -> None:
-        if delivery.id in self._sending:  # came back while it was being sent here
-            return
+        if (earlier := self._sending.get(delivery.id)) is not None:
+            # Sent anew while it was being sent here: what that comes to counts no more.
+            earlier.cancel()
         self._destinations[delivery.destination] += 1
         task = asyncio.create_task(self._send(delivery))
         self._sending[delivery.id] = task
-        task.add_done_callback(lambda _: self._done(delivery))
+        task.add_done_callback(lambda ended: self._done(delivery, ended))
 
-    def _done(self, delivery: Delivery) -> None:
-        del self._sending[delivery.id]
+    def _done(self, delivery: Delivery, task: asyncio.Task[None]) -> None:
+        if self._sending.get(delivery.id) is task:
+            del self._sending[delivery.id]
         self._destinations[delivery.destination] -= 1
         self._destinations += Counter()  # forgets those that are at zero
         self._woken.set()
