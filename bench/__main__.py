@@ -82,7 +82,7 @@ def main(
         Part.QUEUE: lambda: _queues(kinds, sizes, counts, arrivals, rounds),
         Part.OPENAI: lambda: _openai(jobs),
         Part.DELIVERIES: lambda: _deliveries(kinds, jobs, sent),
-        Part.ACCURACY: lambda: accuracy.measure((), packages, 11, 11)[1],
+        Part.ACCURACY: lambda: accuracy.measure((), packages, 11, 11),
         Part.MEMORY: lambda: _memory(model, minutes, hours, speech_share, gigabytes),
     }
     figures = [figure for part in Part if part in wanted for figure in measured[part]()]

@@ -4,7 +4,7 @@ without a word.
 `python -m bench.accuracy` prints the tables that docs/reference/accuracy.md has.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -359,28 +359,29 @@ def hot_words(result: Heard) -> list[str] | None:
 
 
 def measure(
-    wanted: Sequence[str], packages: str | None, minutes: float, hush_minutes: float
-) -> tuple[list[str], list[Figure]]:
-    """The tables, and the figures that have targets."""
+    wanted: Sequence[str],
+    packages: str | None,
+    minutes: float,
+    hush_minutes: float,
+    show: Callable[[str], None] = lambda _: None,
+) -> list[Figure]:
+    """The figures; `show` gets each table as it is made, since all of them take long."""
     every = clips.clips()
     chosen = list(subjects(wanted, packages))
     results = [heard(subject, every) for subject in chosen]
+    show(clip_table(results))
+    silent = [invented(subject, hush_minutes, every[0]) for subject in chosen]
+    show(invented_table(silent))
+    named = [cells for result in results if (cells := hot_words(result))]
+    show(markdown(["Model", "Word", "without", "as a hot word"], named))
     long = clips.joined(every, minutes, _SOUNDS / "joined.wav")
     cuts = [seams(subject, long) for subject in chosen]
-    silent = [invented(subject, hush_minutes, every[0]) for subject in chosen]
-    named = [cells for result in results if (cells := hot_words(result))]
-    tables = [
-        clip_table(results),
-        seam_table(cuts),
-        invented_table(silent),
-        markdown(["Model", "Word", "without", "as a hot word"], named),
-    ]
-    figures = [
+    show(seam_table(cuts))
+    return [
         *clip_figures(results),
         *seam_figures(cuts),
         *invented_figures(silent, hush_minutes),
     ]
-    return tables, figures
 
 
 def main(
@@ -398,9 +399,10 @@ def main(
     hush_minutes: Annotated[float, typer.Option(help="Sound without a word.")] = 11,
 ) -> None:
     """Print the tables as Markdown."""
-    tables, figures = measure(models or (), packages, minutes, hush_minutes)
-    print(f"{machine()}\n")
-    print("\n".join(tables))
+    print(f"{machine()}\n", flush=True)
+    figures = measure(
+        models or (), packages, minutes, hush_minutes, lambda table: print(table, flush=True)
+    )
     rows = [
         [figure.name, f"{figure.value:.2f}", figure.target, figure.detail] for figure in figures
     ]
