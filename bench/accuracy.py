@@ -7,6 +7,7 @@ without a word.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import cycle
 from pathlib import Path
 from typing import Annotated
 
@@ -294,7 +295,7 @@ class Invented:
     beside: Score
 
 
-def invented(subject: Subject, minutes: float, spoken: Clip) -> Invented:
+def invented(subject: Subject, minutes: float, spoken: Sequence[Clip]) -> Invented:
     """Through the pipeline, as every job goes."""
     paths = dict(_hushes(minutes))
     between = _between(spoken)
@@ -312,12 +313,15 @@ def _hushes(minutes: float) -> Iterator[tuple[str, Path]]:
         yield kind, path
 
 
-def _between(spoken: Clip) -> Clip:
-    """Somebody speaks, then ten seconds of every fourth kind of sound, and speaks again."""
-    sounds, texts = [clips.decoded(spoken.path)], [spoken.text]
-    for kind in list(hush.KINDS)[1::4]:
-        sounds += [hush.made(kind, 10), clips.decoded(spoken.path)]
-        texts.append(spoken.text)
+def _between(spoken: Sequence[Clip]) -> Clip:
+    """Somebody speaks, then ten seconds of every fourth kind of sound, then the next one.
+
+    Different clips: of one that is said again and again, Whisper takes the text for a loop.
+    """
+    sounds, texts = [], []
+    for clip, kind in zip(cycle(spoken), list(hush.KINDS)[1::4], strict=False):
+        sounds += [clips.decoded(clip.path), hush.made(kind, 10)]
+        texts.append(clip.text)
     path = _SOUNDS / "between.wav"
     clips.write(path, np.concatenate(sounds))
     return Clip("between", path, " ".join(texts))
@@ -370,7 +374,7 @@ def measure(
     chosen = list(subjects(wanted, packages))
     results = [heard(subject, every) for subject in chosen]
     show(clip_table(results))
-    silent = [invented(subject, hush_minutes, every[0]) for subject in chosen]
+    silent = [invented(subject, hush_minutes, every) for subject in chosen]
     show(invented_table(silent))
     named = [cells for result in results if (cells := hot_words(result))]
     show(markdown(["Model", "Word", "without", "as a hot word"], named))
