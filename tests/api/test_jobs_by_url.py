@@ -309,7 +309,7 @@ async def test_a_queue_ahead_counts_towards_the_start(ann: Person, shared: App) 
 
 
 async def test_s3_urls_need_a_key_of_the_operator(ann: Person, runner: Runner) -> None:
-    assert problem(await ask(ann, runner, "s3://bucket/a.wav")) == (503, "s3_input_off")
+    assert problem(await ask(ann, runner, "s3://bucket/a.wav")) == (422, "s3_input_off")
 
 
 async def test_jobs_are_found_by_name_and_by_source(ann: Person, runner: Runner) -> None:

@@ -270,3 +270,12 @@ async def test_a_job_deleted_elsewhere_is_gone_here(
 async def test_unknown_paths_answer_in_the_same_words(client: httpx.AsyncClient) -> None:
     answer = await client.put("/transcription/1")
     assert (answer.status_code, list(answer.json())) == (405, ["detail"])
+
+
+async def test_slashes_at_the_end_make_no_difference(client: httpx.AsyncClient) -> None:
+    answers = [await client.get(path) for path in ("/transcription", "/transcription/")]
+
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert (await client.get("/transcription/999999/")).json() == (
+        await client.get("/transcription/999999")
+    ).json()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rhapsode.domain.urls import without_secrets
+from rhapsode.domain.urls import name_in, shown, without_secrets
 
 URL = "https://me:hunter2@example.org/a.wav?sig=s3cr%2Fet&v=1#fragment"
 
@@ -30,3 +30,11 @@ def test_a_secret_within_another_is_no_way_to_read_the_rest() -> None:
 
 def test_what_cannot_be_read_has_no_secrets() -> None:
     assert without_secrets("text", "http://[nowhere?sig=text") == "text"
+
+
+def test_a_key_in_a_bucket_is_shown_whole() -> None:
+    assert shown("s3://tapes/a b#1?.wav") == "s3://tapes/a b#1?.wav"
+    assert name_in("s3://tapes/1961/a%20b#1?.wav") == "a%20b#1?.wav"
+    assert (
+        shown("https://me:pw@a.example/b.wav?X-Amz-Signature=c#d") == "https://a.example/b.wav"
+    )

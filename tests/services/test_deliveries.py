@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import select
 
 from rhapsode.database import webhooks as webhooks_table
+from rhapsode.database.deliveries import DeliveryFilter
 from rhapsode.database.tables import deliveries as deliveries_table
 from rhapsode.database.tables import transcripts
 from rhapsode.domain.deliveries import (
@@ -268,7 +269,7 @@ async def test_fresh_urls_finish_an_expired_job(app: App, receiver: Receiver) ->
         app.context, app.admin, job_id, {"txt": f"{receiver.url}/fresh"}
     )
     assert [(item.subject, item.state) for item in found] == [
-        ("txt", DeliveryState.EXPIRED),
+        ("txt", DeliveryState.CANCELED),
         ("vtt", DeliveryState.DELIVERED),
         ("meta", DeliveryState.HELD),
         ("txt", DeliveryState.PENDING),
@@ -276,6 +277,10 @@ async def test_fresh_urls_finish_an_expired_job(app: App, receiver: Receiver) ->
     job = await ended(app.context, job_id)
     assert (job.state, job.error, job.attempt) == (JobState.FINISHED, None, 1)
     assert [item.body for item in receiver.at("/fresh")] == [TEXT]
+    waits = DeliveryFilter(
+        user_id=app.admin.id, states=[DeliveryState.EXPIRED, DeliveryState.DEAD]
+    )
+    assert await deliveries.page(app.context, waits, 10) == []
     assert len(receiver.at("/vtt")) == 1
     assert b'"state": "finished"' in receiver.at("/meta")[-1].body
 

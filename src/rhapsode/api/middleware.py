@@ -90,7 +90,9 @@ class Bounded:
 _UPLOADS = {"/api/media", "/v1/audio/transcriptions", "/v1/audio/translations"}
 _RESUMABLE = "/api/uploads"
 _LEASED_MEDIA = re.compile(r"/api/runners/[^/]+/leases/[^/]+/[^/]+/media")
-DOCUMENT_BYTES = 64 * 1024
+DOCUMENT_BYTES = 256 * 1024
+"""Room for a job with eight presigned URLs of the greatest length."""
+
 RESULT_BYTES = 128 * 1024 * 1024
 """A transcript of a day with a time for each word takes about 20 MB. Its route reads it only
 once it knows the runner."""

@@ -232,6 +232,7 @@ def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
+@router.get("", include_in_schema=False)
 @router.get("/", responses=_problems(422))
 async def page(
     context: Ctx,
@@ -244,6 +245,7 @@ async def page(
     return [_body(record, user) for record in found]
 
 
+@router.post("", include_in_schema=False)
 @router.post("/", responses=_problems(422))
 async def create(
     context: Ctx,
@@ -273,6 +275,7 @@ async def unlock(context: Ctx, user: Asker) -> Done:
     return Done()
 
 
+@router.get("/{number}/", response_model=TranscriptionJob, include_in_schema=False)
 @router.get(
     "/{number}",
     response_model=TranscriptionJob,
@@ -301,6 +304,7 @@ class ReadOnce(JSONResponse):
             await transcription.received(self._context, self._number)
 
 
+@router.delete("/{number}/", include_in_schema=False)
 @router.delete("/{number}", responses=_problems(403, 404, 409, 422))
 async def delete(context: Ctx, user: Asker, number: int) -> Done:
     """Cancel a job that runs; remove any other."""

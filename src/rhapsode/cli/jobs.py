@@ -205,7 +205,8 @@ def details(found: Shown) -> list[tuple[str, object]]:
 
 
 def _sent(deliveries: Sequence[Mapping[str, Any]]) -> list[tuple[str, object]]:
-    """How many arrived, and a line for each that did not."""
+    """How many arrived, and a line for each that did not; what was called off counts not."""
+    deliveries = [item for item in deliveries if item["state"] != "canceled"]
     if not deliveries:
         return []
     arrived = sum(item["state"] == "delivered" for item in deliveries)

@@ -116,9 +116,12 @@ class Store:
             return set()
 
     def recordings(self, bucket: str, prefix: str) -> Iterator[str]:
-        """The keys under a prefix that are sound or video, by their suffix or content type."""
-        for key, size in self._listed(bucket, prefix):
-            if size and self._is_recording(bucket, key):
+        """The keys under a prefix that are sound or video, by their suffix or content type.
+
+        Empty ones, too: that such a recording cannot be transcribed must not go unnoticed.
+        """
+        for key, _ in self._listed(bucket, prefix):
+            if self._is_recording(bucket, key):
                 yield key
 
     def _listed(self, bucket: str, prefix: str) -> Iterator[tuple[str, int]]:

@@ -281,7 +281,9 @@ async def _follow(client: "Client", outcome: Outcome, bar: FileBar) -> None:
             outcome.job = job
             bar.job(job)
     if outcome.job.state is not JobState.FINISHED:
-        raise _not_finished(outcome.job)
+        if outcome.job.transcribed_at is None:
+            raise _not_finished(outcome.job)
+        outcome.error = _not_finished(outcome.job)  # and yet there is a transcript
 
 
 def _not_finished(job: Job) -> DomainError:
@@ -310,9 +312,9 @@ def _end(outcome: Outcome) -> str:
 def _tell(outcome: Outcome, order: Order, *, quiet: bool) -> None:
     if outcome.error:
         error_line(f"{outcome.recording}: {outcome.error.message}", outcome.error.hint)
-    elif quiet:
+    if quiet or (outcome.error and not outcome.texts):
         return
-    elif not order.wait and outcome.job:
+    if not order.wait and outcome.job:
         emit_text(str(outcome.job.id))
     elif outcome.written:
         emit_text("\n".join(map(str, outcome.written)))

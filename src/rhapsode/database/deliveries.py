@@ -303,6 +303,18 @@ async def cancel(
     )
 
 
+async def supersede(
+    connection: AsyncConnection, ids: Collection[DeliveryId], now: datetime, reason: str
+) -> None:
+    """Call off those of them that did not arrive, whatever became of them before."""
+    states = [*UNSETTLED, DeliveryState.DEAD, DeliveryState.EXPIRED]
+    await connection.execute(
+        deliveries.update()
+        .where(deliveries.c.id.in_(list(ids)), deliveries.c.state.in_(sorted(states)))
+        .values(state=DeliveryState.CANCELED, settled_at=now, error=reason, claimed_by=None)
+    )
+
+
 async def forget_but_webhooks(connection: AsyncConnection, job_id: JobId) -> None:
     """Remove the deliveries of a job that is to be deleted; webhooks carry all they need."""
     await connection.execute(

@@ -13,13 +13,20 @@ def shown(url: str) -> str:
     """The URL as it may appear in an answer, a log or a page: `scheme://host:port/path`.
 
     Credentials, query and fragment are left out; presigned URLs carry their secret there.
+    `s3://bucket/key` has none of these: whatever a key holds is part of its name.
     """
+    if _is_s3(url):
+        return url[:500]
     try:
         parts = urlsplit(url)
         host = _host(parts)
     except ValueError:
         return "(unreadable URL)"
     return f"{parts.scheme}://{host}{parts.path}"[:500]
+
+
+def _is_s3(url: str) -> bool:
+    return url[:5].lower() == "s3://"
 
 
 def _host(parts: SplitResult) -> str:
@@ -53,6 +60,8 @@ def _secrets(url: str) -> Iterator[str]:
 
 def name_in(url: str) -> str:
     """What the path of a URL ends with, as a name: `talk.mp3`; the host where it has none."""
+    if _is_s3(url):
+        return url.rstrip("/").rpartition("/")[2]
     parts = urlsplit(url)
     last = parts.path.rstrip("/").rpartition("/")[2]
     return unquote(last, errors="replace") or parts.hostname or ""

@@ -17,7 +17,7 @@ from typing import Any
 import httpcore
 
 from rhapsode.outbound.guard import Policy
-from rhapsode.outbound.problems import refused, unreachable
+from rhapsode.outbound.problems import NoSuchHost, refused, unreachable
 
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 """The numeric addresses of a host name, the preferred one first; OSError for none."""
@@ -78,7 +78,10 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
             raise unreachable(host, "the look-up of its name took too long") from None
         except (OSError, UnicodeError) as error:
             reason = getattr(error, "strerror", None) or "its name is not usable"
-            raise unreachable(host, f"its name cannot be looked up ({reason})") from error
+            failed = unreachable(host, f"its name cannot be looked up ({reason})")
+            if isinstance(error, socket.gaierror) and error.errno == socket.EAI_NONAME:
+                raise NoSuchHost(failed.code, failed.message, hint=failed.hint) from error
+            raise failed from error
         for address in addresses:
             self._ensure_allowed(host, address)
         return addresses

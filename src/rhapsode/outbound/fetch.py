@@ -13,7 +13,7 @@ import structlog
 from rhapsode.domain.errors import Limited, Unavailable
 from rhapsode.outbound.answers import Opened
 from rhapsode.outbound.arrival import Arrival, Report, Room
-from rhapsode.outbound.problems import Busy, Stalled, Unreachable
+from rhapsode.outbound.problems import Busy, NoSuchHost, Stalled, Unreachable
 
 Open = Callable[[Mapping[str, str]], AbstractAsyncContextManager[Opened]]
 """Asks for the recording, with these headers besides."""
@@ -95,6 +95,10 @@ async def _arrive(ask: Open, arrival: Arrival, limits: Limits) -> None:
         await asyncio.sleep(seconds)
 
 
+_NAME_TRIES = 2
+"""A name that is unknown now may be a resolver's lapse, but rarely is."""
+
+
 class _Patience:
     """How long to wait after a failure, and when to stop trying."""
 
@@ -107,7 +111,8 @@ class _Patience:
         if gained >= _WORTH_BYTES and not isinstance(error, Stalled):
             self._failures = 0
         self._failures += 1
-        if self._failures >= self._limits.tries:
+        tries = _NAME_TRIES if isinstance(error, NoSuchHost) else self._limits.tries
+        if self._failures >= tries:
             return None
         longest = self._limits.longest_wait
         bound = min(longest, self._limits.first_wait * 2.0 ** (self._failures - 1))

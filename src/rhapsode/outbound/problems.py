@@ -38,6 +38,10 @@ def unreachable(url: str, reason: str) -> Unreachable:
     )
 
 
+class NoSuchHost(Unreachable):
+    """The name means nothing to anybody: to ask again and again is of little use."""
+
+
 class Expired(NotFound):
     """The URL does not work any more; a fresh one is needed."""
 

@@ -61,7 +61,7 @@ async def send(
     connection, current = transaction.connection, await _current(transaction, job)
     outputs = {name: url for name, url in outputs.items() if _is_new(current.get(name), url)}
     replaced = [item.id for name, item in current.items() if name in outputs]
-    await table.cancel(connection, replaced, now(), _REPLACED)
+    await table.supersede(connection, replaced, now(), _REPLACED)
     names = {item.subject for item in chosen}
     ids = [item.id for item in chosen if item.subject != META]
     await table.send_again(connection, ids, now())

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from urllib.parse import quote, urlsplit
 
-from rhapsode.domain.errors import Invalid, Unavailable
+from rhapsode.domain.errors import Invalid
 from rhapsode.domain.urls import MAX_URL_CHARACTERS
 
 SCHEME = "s3://"
@@ -74,9 +74,9 @@ def parts_of(url: str) -> tuple[str, str]:
     return bucket, key
 
 
-def switched_off() -> Unavailable:
+def switched_off() -> Invalid:
     """The operator configured no key for `s3://`."""
-    return Unavailable(
+    return Invalid(
         "s3_input_off",
         "This server has no key to read s3:// URLs with.",
         hint="Give a presigned https:// URL, or ask the operator for the settings s3_input.",

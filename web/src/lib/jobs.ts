@@ -87,6 +87,7 @@ export function languageOf(job: Job): string | null {
 
 /** Seconds that the run took, null before its end. */
 export function runningTime(job: Job): number | null {
-  if (!job.started_at || !job.finished_at) return null;
-  return (Date.parse(job.finished_at) - Date.parse(job.started_at)) / 1000;
+  const ended = job.transcribed_at ?? job.finished_at; // deliveries may take longer
+  if (!job.started_at || !ended) return null;
+  return (Date.parse(ended) - Date.parse(job.started_at)) / 1000;
 }
