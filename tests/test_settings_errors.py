@@ -27,7 +27,7 @@ CASES = {
     ),
     "a key of another section": (
         "\n\nport: 1\n",
-        "config.yml:3: port: is an unknown key. hint: did you mean server.port?",
+        "config.yml:3: port: is an unknown key. hint: did you mean server.port or email.port?",
     ),
     "a wrong type": (
         "server:\n  port: many\n",

@@ -120,6 +120,10 @@ async def test_every_operation_documents_its_errors(
 ) -> None:
     documented = set(operation["responses"])
     expected = set()
+    if path.startswith(("/v1/", "/transcription/")):  # told of as their clients know it
+        assert {"401", "503"} <= documented
+        assert "HTTPValidationError" not in json.dumps(operation)
+        return
     if path not in {"/healthz", "/ready", "/api/login", "/api/logout"}:
         expected |= {"401", "403"}
     if path not in {"/healthz", "/metrics"}:

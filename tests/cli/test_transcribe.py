@@ -87,7 +87,6 @@ def test_json_holds_every_file(tmp_path: Path) -> None:
         (["--language", "de"], 1, "The model 'tiny.en' lacks 'de'."),
         (["--format", "doc"], 2, "Invalid value for '--format'"),
         (["-f", "srt", "-f", "vtt"], 2, "several formats need --output"),
-        (["--layout", "diarisation"], 2, "speakers are not told apart yet"),
     ],
 )
 def test_what_cannot_be_done_is_told(arguments: list[str], code: int, says: str) -> None:

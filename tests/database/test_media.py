@@ -67,7 +67,8 @@ async def test_an_upload_that_was_given_up_cannot_settle(database: Database) -> 
         )
         alive = await media.touch(transaction.connection, item.id, LATER)
 
-    assert (given_up, settled, alive) == (1, None, False)
+    gone = [found.id for found in given_up]
+    assert (gone, settled, alive) == ([item.id], None, False)
 
 
 async def test_an_upload_that_is_alive_is_not_given_up(database: Database) -> None:
@@ -75,7 +76,7 @@ async def test_an_upload_that_is_alive_is_not_given_up(database: Database) -> No
 
     async with database.write() as transaction:
         await media.touch(transaction.connection, item.id, LATER)
-        assert await media.mark_abandoned(transaction.connection, LATER, LATER) == 0
+        assert await media.mark_abandoned(transaction.connection, LATER, LATER) == []
 
 
 async def test_only_what_is_being_deleted_is_removed(database: Database) -> None:

@@ -126,7 +126,7 @@ _ENVELOPE: dict[int | str, dict[str, Any]] = {
         "description": "OpenAI's error document.",
         "content": {"application/json": {"schema": {"type": "object"}}},
     }
-    for status in (400, 401, 403, 404, 413, 503)
+    for status in (400, 401, 403, 404, 413, 422, 503)
 }
 _ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {

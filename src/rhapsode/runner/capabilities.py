@@ -60,7 +60,7 @@ def _offers(
     for name, engine in engines.items():
         found = probed(engine)
         if not found.available:
-            log.info("engine not available", engine=name, detail=found.detail)
+            log.debug("engine not available", engine=name, detail=found.detail)
             continue
         models = own_models(engine) or _catalogued(name, settings, store)
         if models:

@@ -33,6 +33,7 @@ OTHERS = {
         for name in (
             *("TOKEN", "TOKEN_FILE", "NAME", "DEVICE", "COMPUTE_TYPE", "THREADS", "PULL"),
             *("MODELS_DIR", "MIRROR_DIR", "SCRATCH_DIR", "DRAIN_SECONDS", "HANG_SECONDS"),
+            *("ALLOW_NETWORKS", "MEMORY_BUDGET", "IDLE_SECONDS"),
         )
     },
     "RHAPSODE_LOG_LEVEL": "an option of `rhapsode runner`",

@@ -1659,11 +1659,6 @@ export interface components {
                 [key: string]: string;
             };
         };
-        /** HTTPValidationError */
-        HTTPValidationError: {
-            /** Detail */
-            detail?: components["schemas"]["ValidationError"][];
-        };
         /**
          * Health
          * @description It lives.
@@ -2855,19 +2850,6 @@ export interface components {
         UserList: {
             /** Items */
             items: components["schemas"]["UserBody"][];
-        };
-        /** ValidationError */
-        ValidationError: {
-            /** Location */
-            loc: (string | number)[];
-            /** Message */
-            msg: string;
-            /** Error Type */
-            type: string;
-            /** Input */
-            input?: unknown;
-            /** Context */
-            ctx?: Record<string, never>;
         };
         /**
          * Verdict
@@ -7958,6 +7940,15 @@ export interface operations {
                 };
             };
             /** @description OpenAI's error document. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": Record<string, never>;
+                };
+            };
+            /** @description OpenAI's error document. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -8050,6 +8041,15 @@ export interface operations {
                 };
             };
             /** @description OpenAI's error document. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": Record<string, never>;
+                };
+            };
+            /** @description OpenAI's error document. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -8116,6 +8116,15 @@ export interface operations {
             };
             /** @description OpenAI's error document. */
             413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": Record<string, never>;
+                };
+            };
+            /** @description OpenAI's error document. */
+            422: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -8199,13 +8208,13 @@ export interface operations {
                     "application/json": Record<string, never>;
                 };
             };
-            /** @description Validation Error */
+            /** @description OpenAI's error document. */
             422: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/json": Record<string, never>;
                 };
             };
             /** @description OpenAI's error document. */
