@@ -187,8 +187,9 @@ KINDS: dict[str, Maker] = {
 
 
 def made(kind: str, seconds: float) -> Samples:
-    """So many seconds of one kind."""
-    return KINDS[kind](seconds, np.random.default_rng(sorted(KINDS).index(kind)))
+    """So many seconds of one kind, at most as loud as a recording can be."""
+    sound = KINDS[kind](seconds, np.random.default_rng(sorted(KINDS).index(kind)))
+    return np.clip(sound, -1.0, 1.0)
 
 
 def all_kinds(minutes: float) -> Iterator[tuple[str, Samples]]:
