@@ -50,7 +50,7 @@ def concrete(path: str) -> str:
     return path.replace("{attempt}", "1").replace("{number}", "1")
 
 
-FOREIGN = ("/v1/", "/transcription/")
+FOREIGN = ("/v1/", "/transcription")
 """Surfaces that tell of errors as their clients know it."""
 
 

@@ -109,7 +109,7 @@ async def test_fresh_urls_by_one_call(ann: Person, runner: Runner, receiver: Rec
     answer = await ann.client.post(f"/api/jobs/{job['id']}/deliveries", json=fresh)
 
     assert (job["state"], job["error"]["code"]) == ("expired", "output_expired")
-    assert [item["state"] for item in answer.json()["items"]] == ["expired", "pending"]
+    assert [item["state"] for item in answer.json()["items"]] == ["canceled", "pending"]
     again = await ended(ann, job)
     assert (again["state"], again["error"], again["attempt"]) == ("finished", None, 1)
     assert again["outputs"] == {"vtt": f"{receiver.url}/new"}

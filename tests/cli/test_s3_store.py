@@ -96,7 +96,7 @@ def test_recordings_are_known_by_suffix_or_content_type(s3_server: S3, access: A
 
     found = list(Store(access).recordings(BUCKET, "kinds/"))
 
-    names = ["a.mp3", "b.WAV", "c.mka", "film.archive", "sound", "sub/h.opus"]
+    names = ["a.mp3", "b.WAV", "c.mka", "empty.mp3", "film.archive", "sound", "sub/h.opus"]
     assert sorted(found) == [f"kinds/{name}" for name in names]
 
 
