@@ -24,6 +24,7 @@ from tests.support.keeping import (
     failed,
     finished,
     has_media,
+    has_row,
     has_transcript,
     recording,
     told,
@@ -359,5 +360,6 @@ async def test_the_application_sweeps_by_itself(
     async with running_app(settings) as app:
         job = await finished(app, app.admin)
         async with asyncio.timeout(15):
-            while await has_media(app, job.media_id):
+            while await has_row(app, job.media_id):
                 await asyncio.sleep(0.05)
+        assert not await has_media(app, job.media_id)

@@ -89,14 +89,19 @@ def _before(moment: datetime | None, ago: timedelta) -> datetime | None:
     return None if moment is None else moment - ago
 
 
-async def has_media(app: App, media_id: MediaId | None) -> bool:
-    """Whether row and object are there; they must agree."""
-    assert media_id is not None
+async def has_row(app: App, media_id: MediaId | None) -> bool:
+    """Whether the row is there; it outlives its object for a moment."""
     async with app.context.database.read() as connection:
         query = media.select().where(media.c.id == media_id)
-        row = (await connection.execute(query)).one_or_none()
+        return (await connection.execute(query)).one_or_none() is not None
+
+
+async def has_media(app: App, media_id: MediaId | None) -> bool:
+    """Whether row and object are there; they must agree."""
+    row = await has_row(app, media_id)
+    assert media_id is not None
     there = await app.context.store.exists(media_key(media_id))
-    assert there == (row is not None)
+    assert there == row
     return there
 
 
